@@ -1,0 +1,5 @@
+"""`python -m munjang` is the command `munjang`."""
+
+from munjang.cli.app import main
+
+main()

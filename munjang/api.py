@@ -1,0 +1,221 @@
+"""The verbs as functions: what the command line calls, and what a program may call in its place.
+
+Heavy libraries are imported when a verb runs, not when this module is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from munjang.config.load import explain_validation, load_recipe
+from munjang.config.recipe import DATA_PREFIX, DataSpec, Recipe, StageOptions
+from munjang.data.catalog import split_name
+from munjang.errors import ConfigError, DiskError
+from munjang.files import new_directory, write_json
+from munjang.pipeline.run import REPORT, StageOutcome, run_recipe, stage_fingerprint, why_run
+from munjang.pipeline.stage import Context
+from munjang.progress import Show
+from munjang.stages.inputs import RunInputs
+from munjang.stages.registry import KINDS, OPTIONS
+
+if TYPE_CHECKING:
+    from munjang.data.lint import Finding
+    from munjang.index.search import Answer
+
+
+_Options = TypeVar("_Options", bound=StageOptions)
+
+
+QUIET = Show()
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run after `run`: its recipe, its directory, and one outcome a stage."""
+
+    recipe: Recipe
+    directory: Path
+    outcomes: list[StageOutcome]
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """True if every stage was found finished."""
+        return not any(outcome.ran for outcome in self.outcomes)
+
+    def of_kind(self, kind: str) -> list[tuple[StageOptions, StageOutcome]]:
+        """The stages of one kind with their outcomes, in order."""
+        return [(s, o) for s, o in zip(self.recipe.stages, self.outcomes, strict=True) if s.kind == kind]
+
+
+def run(
+    recipe: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    out: str | Path | None = None,
+    device: str | None = None,
+    show: Show = QUIET,
+) -> RunResult:
+    """Bring every stage of a recipe to its end; skip what is done, redo what was killed.
+
+    Args:
+        recipe: a TOML file.
+        overrides: such as `stage.bi.epochs=2`.
+        out: the run's directory; `runs/NAME` by default.
+        device: such as `cpu`; by default cuda, else mps, else cpu.
+        show: how to tell about progress.
+
+    Raises:
+        ConfigError: the recipe is wrong. MissingInputError, UnavailableError: an input is not there; found before
+            any work. LockedError: the run is in use. Any `MunjangError` of a stage.
+    """
+    from munjang.engine.device import choose_device
+
+    path, checked, inputs = _checked(recipe, overrides)
+    directory = Path(out) if out is not None else Path("runs") / checked.name
+    context = Context(checked, path.parent.resolve(), {}, choose_device(device), show.progress, show.say)
+    outcomes = run_recipe(checked, KINDS, inputs, context, directory)
+    return RunResult(checked, directory, outcomes)
+
+
+def explain(
+    recipe: str | Path, *, overrides: Sequence[str] = (), out: str | Path | None = None
+) -> list[dict[str, str]]:
+    """What `run` would do, stage by stage, without doing it: name, kind, directory and why it would run."""
+    _, checked, inputs = _checked(recipe, overrides)
+    directory = Path(out) if out is not None else Path("runs") / checked.name
+    fingerprints: dict[str, str] = {}
+    plan = []
+    for number, stage in enumerate(checked.stages, 1):
+        fingerprint = fingerprints[stage.name] = stage_fingerprint(stage, checked, inputs, fingerprints)
+        target = directory / "stages" / f"{number:02d}-{stage.name}-{fingerprint[:8]}"
+        reason = why_run(stage.name, target, fingerprint, directory)
+        plan.append({"stage": stage.name, "kind": stage.kind, "directory": str(target), "reason": reason})
+    return plan
+
+
+def _checked(recipe: str | Path, overrides: Sequence[str]) -> tuple[Path, Recipe, RunInputs]:
+    """A recipe, read and with every outside input found, so that nothing fails for a typo an hour later."""
+    path = Path(recipe)
+    checked = load_recipe(path, OPTIONS, tuple(overrides))
+    inputs = RunInputs(checked, path.parent.resolve())
+    inputs.require_all()
+    return path, checked, inputs
+
+
+def run_stage(
+    options: StageOptions,
+    out: str | Path,
+    *,
+    data: Mapping[str, DataSpec] | None = None,
+    seed: int = 42,
+    device: str | None = None,
+    show: Show = QUIET,
+) -> dict[str, Any]:
+    """Run one stage by itself and commit its directory as `out`; relative paths start in the working directory.
+
+    Args:
+        options: of any kind of stage, such as `TrainBiOptions`.
+        out: must not exist yet.
+        data: what `data:KEY` in the options names.
+        seed: of everything that is drawn.
+        device: such as `cpu`; by default cuda, else mps, else cpu.
+        show: how to tell about progress.
+
+    Returns:
+        The stage's report, which is also in `out/report.json`.
+
+    Raises:
+        DiskError: `out` exists. Any `MunjangError` of the stage.
+    """
+    from munjang.engine.device import choose_device
+
+    target = Path(out)
+    if target.exists():
+        raise DiskError("this folder exists already", where=target, hint="name a new one with --out, or delete it")
+    recipe = Recipe(options.name, options.name, seed, dict(data or {}), (options,))
+    RunInputs(recipe, Path.cwd()).require_all()
+    context = Context(recipe, Path.cwd(), {}, choose_device(device), show.progress, show.say)
+    with new_directory(target, stage=options.name, kind=options.kind) as folder:
+        report = KINDS[options.kind].run(options, context, folder)
+        write_json(folder / REPORT, report)
+    return report
+
+
+def name_data(sources: Sequence[str], settings: Mapping[str, Any]) -> tuple[list[str], dict[str, DataSpec]]:
+    """Data sources as a stage names them: catalogue names as they are, files with how to read them.
+
+    Args:
+        sources: catalogue names or paths.
+        settings: fields of `DataSpec` for the paths, such as `scale`.
+    """
+    names, data = [], {}
+    for source in sources:
+        if split_name(source) is not None:
+            names.append(source)
+        else:
+            data[source] = DataSpec(source=source, **settings)
+            names.append(DATA_PREFIX + source)
+    return names, data
+
+
+def checked_options(kind: type[_Options], **values: Any) -> _Options:
+    """Options of a stage from plain values.
+
+    Raises:
+        ConfigError: a value is wrong; all of them are listed.
+    """
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        problems = explain_validation(error, kind, kind.kind)
+        raise ConfigError("; ".join(problems), hint="see --help") from None
+
+
+def doctor(data: Sequence[str], *, model: str | None = None, show: Show = QUIET, **settings: Any) -> list[Finding]:
+    """Look for mistakes in data sets, and for text that a model cannot see; findings come errors first.
+
+    Args:
+        data: catalogue names or paths; name train, dev and test together to find leakage.
+        model: whose tokenizer is tried.
+        show: how to tell about progress.
+        settings: how to read paths, such as `scale=(0, 5)`.
+    """
+    from munjang.stages.doctor import examine
+
+    names, specs = name_data(data, settings)
+    context = Context(Recipe("doctor", "doctor", 42, specs, ()), Path.cwd(), {}, "cpu", show.progress, show.say)
+    return examine(context, names, model)
+
+
+def search(index: str | Path, query: str, *, top: int = 10, rerank: int = 50, device: str | None = None) -> Answer:
+    """Find the texts nearest to a query, in both orders. For many queries keep a `Searcher` instead.
+
+    Args:
+        index: folder of an index, or directory of a run, whose last index is taken.
+        query: what to look for.
+        top: hits to return.
+        rerank: how many of the nearest the cross-encoder orders anew; 0 for none.
+        device: such as `cpu`.
+    """
+    from munjang.engine.device import choose_device
+    from munjang.index.search import Searcher
+
+    return Searcher(find_index(Path(index)), choose_device(device), rerank > 0).search(query, top, rerank)
+
+
+def find_index(path: Path) -> Path:
+    """The index in a folder: itself, or the last index stage of a run."""
+    from munjang.files import read_json
+    from munjang.index.store import SETTINGS
+    from munjang.pipeline.run import POINTER
+
+    if (path / SETTINGS).is_file() or not (path / POINTER).is_file():
+        return path
+    stages = read_json(path / POINTER)["stages"].values()
+    indexes = [path / s["directory"] for s in stages if (path / s["directory"] / SETTINGS).is_file()]
+    return indexes[-1] if indexes else path

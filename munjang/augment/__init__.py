@@ -1,0 +1,1 @@
+"""Augmented SBERT: candidate pairs and silver labels."""

@@ -1,0 +1,110 @@
+"""The command `munjang`: its verbs, and what becomes of errors and signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+from cyclopts import App, CycloptsError
+
+from munjang import __version__
+from munjang.cli.output import print_error, stderr
+from munjang.errors import EXIT_STATUSES, MunjangError, UsageError
+
+_STATUSES = "\n".join(f"- {status}: {meaning}" for status, meaning in EXIT_STATUSES.items())
+
+app = App(
+    name="munjang",
+    help="From raw sentences to a proven sentence-embedding model with a search on it. Korean first, any language.",
+    help_format="markdown",
+    help_epilogue=f"Exit status:\n\n{_STATUSES}",
+    version=__version__,
+    result_action="return_value",
+)
+# Verbs load when they run, so their help lines stand here.
+for _verb, _place, _help in (
+    ("run", "run:run", "Walk a recipe from data to search; skip what is done, redo what was killed."),
+    ("doctor", "doctor:doctor", "Look for mistakes in data sets before anything is trained."),
+    ("train", "train:app", "Train one bi-encoder or cross-encoder."),
+    ("evaluate", "evaluate:evaluate", "Measure models on scored pairs, with 95% intervals."),
+    ("index", "index:app", "Make an index of texts to search in."),
+    ("search", "search:search", "Find the texts nearest to a query, before and after reranking."),
+    ("data", "lists:data", "List the data sets that are known by name."),
+    ("models", "lists:models", "List the models that come from the package index."),
+):
+    app.command(f"munjang.cli.{_place}", name=_verb, help=_help, help_epilogue="")
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM arrived; not an `Exception`, so that only `main` catches it."""
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise _TerminatedError
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit with a documented status."""
+    sys.exit(run_command(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run one command; returns its exit status (see `munjang.errors.EXIT_STATUSES`)."""
+    _quiet_libraries()
+    signal.signal(signal.SIGTERM, _terminate)
+    as_json = "--json" in arguments
+    try:
+        return app(arguments, exit_on_error=False, print_error=False) or 0
+    except CycloptsError as error:
+        usage = UsageError(" ".join(str(error).split()), hint="run: munjang --help")
+        print_error(usage, as_json)
+        return usage.exit_status
+    except MunjangError as error:
+        print_error(error, as_json)
+        return error.exit_status
+    except KeyboardInterrupt:
+        stderr().print("stopped; what was finished is kept, and the same command goes on from there")
+        return 130
+    except _TerminatedError:
+        stderr().print("stopped by SIGTERM; what was finished is kept, and the same command goes on from there")
+        return 143
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return _bug(error, as_json)
+
+
+def _bug(error: Exception, as_json: bool) -> int:
+    bug = MunjangError(
+        "a bug in Munjang: please report it",
+        where=traceback.extract_tb(error.__traceback__)[-1].name,
+        got=f"{type(error).__name__}: {error}",
+        hint="run again with MUNJANG_DEBUG=1 to see the traceback",
+    )
+    print_error(bug, as_json)
+    if os.environ.get("MUNJANG_DEBUG"):
+        traceback.print_exception(error)
+    return bug.exit_status
+
+
+def _quiet_libraries() -> None:
+    """Keep the libraries' own bars and advice out of the output; what matters is said by Munjang."""
+    for name, value in {
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TOKENIZERS_PARALLELISM": "true",
+        "TQDM_DISABLE": "1",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+if __name__ == "__main__":
+    main()

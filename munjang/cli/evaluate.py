@@ -1,0 +1,79 @@
+"""munjang evaluate"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from munjang import api
+from munjang.cli.output import Reading, Running, print_json, relative, showing, stdout, table
+from munjang.evaluate.options import EvaluateOptions
+
+
+def evaluate(
+    *models: str,
+    on: Annotated[list[str], Parameter(consume_multiple=True, negative=())],
+    baseline: str | None = None,
+    symmetric: bool = True,
+    out: Path = Path("evaluation"),
+    reading: Reading | None = None,
+    common: Running | None = None,
+) -> int:
+    """Measure bi-encoders and cross-encoders on scored pairs, with 95% intervals.
+
+    Args:
+        models: bundled:e5-small, a folder, a hub id; NAME=MODEL gives it a label in the table.
+        on: Sets to measure on: catalogue names such as korsts:test, or files.
+        baseline: Label of the model that the others are compared with, row by row; the first by default.
+        symmetric: Let cross-encoders score both orders of a pair.
+        out: Folder for results.json, results.csv, rows.parquet and report.html; must not exist.
+    """
+    common = common or Running()
+    labelled = dict(_label(m) for m in models)
+    if baseline is None and len(labelled) > 1:
+        baseline = next(iter(labelled))
+    names, data = api.name_data(on, (reading or Reading()).settings())
+    options = api.checked_options(
+        EvaluateOptions, name="evaluate", models=labelled, on=names, baseline=baseline, symmetric=symmetric
+    )
+    with showing(common.json) as show:
+        report = api.run_stage(options, out, data=data, device=common.device, show=show)
+    if common.json:
+        print_json(report)
+        return 0
+    console = stdout()
+    console.print(evaluation_table(report, "evaluation"))
+    console.print(f"report: {relative(out / 'report.html')}", soft_wrap=True)
+    return 0
+
+
+def _label(model: str) -> tuple[str, str]:
+    label, separator, name = model.partition("=")
+    return (label, name) if separator and label else (model, model)
+
+
+def evaluation_table(report: dict[str, Any], title: str) -> Any:
+    """The table of an evaluation's report: one row a model, one column a set."""
+    from munjang.evaluate.metrics import Estimate
+    from munjang.evaluate.report import format_estimate
+
+    sets = list(report["sets"])
+    view = table(f"{title}: Spearman x 100 with 95% intervals", "model", "kind", *sets)
+    cells = {(c["model"], c["set"]): c for c in report["cells"]}
+    for model, about in report["models"].items():
+        texts = []
+        for name in sets:
+            cell = cells[model, name]
+            text = (
+                format_estimate(Estimate.of(cell["spearman"]))
+                + f"\nPearson {format_estimate(Estimate.of(cell['pearson']))}"
+            )
+            if cell["against_baseline"]:
+                text += (
+                    f"\n{format_estimate(Estimate.of(cell['against_baseline']), signed=True)} vs {report['baseline']}"
+                )
+            texts.append(text)
+        view.add_row(model, about["kind"], *texts, end_section=True)
+    return view

@@ -1,0 +1,45 @@
+"""munjang index build"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from munjang import api
+from munjang.cli.output import Reading, Running, print_json, relative, showing, stdout
+from munjang.index.options import IndexOptions
+
+app = App(name="index", help="Make an index of texts to search in.")
+
+
+@app.command
+def build(
+    *documents: str,
+    model: str = "bundled:e5-small",
+    reranker: str | None = None,
+    out: Annotated[Path, Parameter(name="--out")],
+    reading: Reading | None = None,
+    common: Running | None = None,
+) -> int:
+    """Encode texts into an index.
+
+    Args:
+        documents: Files with columns id and text, text files of one sentence a line, or catalogue names.
+        model: Bi-encoder of texts and queries.
+        reranker: Cross-encoder that orders the first hits anew.
+        out: Folder to make; must not exist.
+    """
+    common = common or Running()
+    names, data = api.name_data(documents, (reading or Reading()).settings())
+    options = api.checked_options(IndexOptions, name="index", model=model, reranker=reranker, documents=names)
+    with showing(common.json) as show:
+        report = api.run_stage(options, out, data=data, device=common.device, show=show)
+    if common.json:
+        print_json(report)
+        return 0
+    stdout().print(
+        f'{report["documents"]:,} texts\nsearch: munjang search {relative(out)} "질문을 여기에"', soft_wrap=True
+    )
+    return 0

@@ -1,0 +1,174 @@
+"""What the command line prints: progress and words to stderr, results to stdout, one JSON value with --json."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from munjang.errors import MunjangError
+from munjang.progress import Progress, Show
+from munjang.text import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common:
+    """Options of every verb."""
+
+    json: Annotated[bool, Parameter(negative=())] = False
+    """Print one JSON value and nothing else."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Running(Common):
+    """Options of verbs that run a model."""
+
+    device: str | None = None
+    """Such as cpu or cuda; by default cuda, else mps, else cpu."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Reading:
+    """How files named on the command line are read; catalogue names need none of these."""
+
+    scale: tuple[float, float] | None = None
+    """Lowest and highest score of the files, such as --scale 0 5."""
+    columns: dict[str, str] | None = None
+    """Role -> column, such as --columns.sentence1 A --columns.sentence2 B --columns.score C."""
+    encoding: str | None = None
+    """Force an encoding, such as cp949."""
+    rejects: str = "stop"
+    """stop at the first malformed row, or skip malformed rows and count them."""
+
+    def settings(self) -> dict[str, Any]:
+        """As fields of a `DataSpec`."""
+        fields = {
+            "scale": self.scale,
+            "columns": self.columns or {},
+            "encoding": self.encoding,
+            "rejects": self.rejects,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+def stdout() -> Console:
+    """For results; wide enough not to fold tables when the output goes to a file."""
+    return Console(width=None if sys.stdout.isatty() else 160, highlight=False, emoji=False)
+
+
+def stderr() -> Console:
+    """For words and progress."""
+    return Console(stderr=True, highlight=False, emoji=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False, default=str) + "\n")
+
+
+@contextmanager
+def showing(quiet: bool) -> Iterator[Show]:
+    """Progress bars on a terminal, a line now and then elsewhere, nothing when quiet."""
+    if quiet:
+        yield Show()
+        return
+    console = stderr()
+
+    def say(line: str) -> None:
+        console.print(escape(printable(line, 2_000)), soft_wrap=True)
+
+    if not console.is_terminal:
+        yield Show(lambda title: _lines(title, say), say)
+        return
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = [
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}  {task.fields[note]}"),
+    ]
+    with Bars(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bars:
+        yield Show(lambda title: _bar(bars, title), say)
+
+
+def _bar(bars: Bars, title: str) -> Progress:
+    task = bars.add_task(escape(title), total=None, note="")
+
+    def progress(done: int, total: int, note: str = "") -> None:
+        bars.update(task, completed=done, total=total, note=note, visible=done < total)
+
+    return progress
+
+
+def _lines(title: str, say: Callable[[str], None], every: float = 15.0) -> Progress:
+    last = time.monotonic()
+
+    def progress(done: int, total: int, note: str = "") -> None:
+        nonlocal last
+        if done == total or time.monotonic() - last < every:
+            return
+        last = time.monotonic()
+        say(f"  {title}: {done:,}/{total:,} {note}".rstrip())
+
+    return progress
+
+
+def print_error(error: MunjangError, as_json: bool) -> None:
+    """The one message of a failure: what, where, expected against got, and the next command."""
+    if as_json:
+        print_json({"error": error.as_dict()})
+        return
+    console = stderr()
+    lines = "\n".join(printable(line, 4_000) for line in error.what.splitlines())
+    console.print(f"[bold red]error:[/] {escape(lines)}", soft_wrap=True)
+    for name in ("where", "expected", "got", "hint"):
+        value = getattr(error, name)
+        if value:
+            console.print(f"  {name}: {escape(printable(value, 2_000))}", soft_wrap=True)
+
+
+def table(title: str, *columns: str) -> Table:
+    """An empty table in the house style."""
+    result = Table(title=title, title_justify="left", title_style="bold", header_style="bold", expand=False)
+    for column in columns:
+        result.add_column(column, overflow="fold")
+    return result
+
+
+def relative(path: Path) -> str:
+    """A path as short as it can be said from here."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+__all__ = [
+    "Common",
+    "Reading",
+    "Running",
+    "print_error",
+    "print_json",
+    "relative",
+    "showing",
+    "stderr",
+    "stdout",
+    "table",
+]

@@ -1,0 +1,96 @@
+"""munjang run"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from munjang import api
+from munjang.cli.evaluate import evaluation_table
+from munjang.cli.output import Running, print_json, relative, showing, stdout, table
+
+
+def run(
+    recipe: Path,
+    /,
+    *,
+    set: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
+    out: Path | None = None,
+    explain: Annotated[bool, Parameter(negative=())] = False,
+    common: Running | None = None,
+) -> int:
+    """Walk a recipe from data to search; skip what is done, redo what was killed.
+
+    Args:
+        recipe: A TOML file, such as recipes/quickstart.toml.
+        set: Change an option for this run, such as --set stage.bi.epochs=2.
+        out: Directory of the run; runs/NAME by default.
+        explain: Say what would run and why, and stop.
+    """
+    common = common or Running()
+    overrides = tuple(set or ())
+    if explain:
+        return _explain(api.explain(recipe, overrides=overrides, out=out), common.json)
+    with showing(common.json) as show:
+        result = api.run(recipe, overrides=overrides, out=out, device=common.device, show=show)
+    if common.json:
+        print_json(_as_json(result))
+        return 0
+    _print(result)
+    return 0
+
+
+def _explain(plan: list[dict[str, str]], as_json: bool) -> int:
+    if as_json:
+        print_json(plan)
+        return 0
+    view = table("what this run would do", "stage", "kind", "state")
+    for line in plan:
+        view.add_row(line["stage"], line["kind"], line["reason"])
+    stdout().print(view)
+    return 0
+
+
+def _as_json(result: api.RunResult) -> dict[str, Any]:
+    return {
+        "recipe": result.recipe.name,
+        "directory": str(result.directory),
+        "nothing_to_do": result.nothing_to_do,
+        "stages": [
+            {"name": o.name, "directory": str(o.directory), "ran": o.ran, "reason": o.reason, "report": o.report}
+            for o in result.outcomes
+        ],
+    }
+
+
+def _print(result: api.RunResult) -> None:
+    console = stdout()
+    for _, outcome in result.of_kind("evaluate"):
+        console.print(evaluation_table(outcome.report, outcome.name))
+    for _, outcome in result.of_kind("search"):
+        console.print(_search_table(outcome.report))
+    if result.nothing_to_do:
+        console.print("nothing to do: every stage is finished")
+    else:
+        seconds = sum(o.report["seconds"] for o in result.outcomes if o.ran)
+        console.print(f"{sum(o.ran for o in result.outcomes)} of {len(result.outcomes)} stages ran, {seconds:.0f} s")
+    for _, outcome in result.of_kind("evaluate"):
+        console.print(f"report ({outcome.name}): {relative(outcome.directory / 'report.html')}", soft_wrap=True)
+    for stage, outcome in zip(result.recipe.stages, result.outcomes, strict=True):
+        if stage.produces in ("bi-encoder", "cross-encoder"):
+            console.print(f"{stage.produces} ({outcome.name}): {relative(outcome.directory / 'model')}", soft_wrap=True)
+    if result.of_kind("index"):
+        console.print(f'search: munjang search {relative(result.directory)} "질문을 여기에"', soft_wrap=True)
+
+
+def _search_table(report: dict[str, Any]) -> Any:
+    from munjang.evaluate.metrics import Estimate
+    from munjang.evaluate.report import format_estimate
+
+    k = report["top_k"]
+    view = table(f"search: {report['queries']} queries, x 100 with 95% intervals", "search", f"nDCG@{k}", f"MRR@{k}")
+    for row in report["rows"]:
+        view.add_row(row["search"], *(format_estimate(Estimate.of(row[m])) for m in ("ndcg", "mrr")))
+    return view

@@ -1,0 +1,176 @@
+"""Reads a recipe from TOML, applies `--set` overrides, and reports all of its mistakes at once."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from munjang.config.recipe import DATA_PREFIX, STAGE_PREFIX, DataSpec, Recipe, StageOptions
+from munjang.errors import ConfigError, MissingInputError, from_os_error
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover - the same parser under its older name
+    import tomli as tomllib
+
+_TOP_LEVEL = ("name", "title", "seed", "data", "stage")
+
+
+def load_recipe(path: Path, kinds: Mapping[str, type[StageOptions]], overrides: tuple[str, ...] = ()) -> Recipe:
+    """Read and check a recipe before any work is done.
+
+    Args:
+        path: a TOML file.
+        kinds: the options class of each kind of stage.
+        overrides: `--set` arguments such as `stage.bi.epochs=2`, `data.gold.source=my.tsv`, `seed=7`.
+
+    Raises:
+        MissingInputError: there is no such file.
+        ConfigError: the file is not TOML, or anything in it is wrong; all mistakes are listed.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MissingInputError(
+            "no such recipe", where=path, hint="recipes/quickstart.toml is one to start from"
+        ) from None
+    except OSError as error:
+        raise from_os_error(error, path, doing="read") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("this is not a TOML file", where=path, got=str(error)) from error
+    for override in overrides:
+        _apply(raw, override)
+    return parse_recipe(raw, kinds, where=str(path))
+
+
+def parse_recipe(raw: dict[str, Any], kinds: Mapping[str, type[StageOptions]], *, where: str) -> Recipe:
+    """Check a recipe that is already a dictionary; see `load_recipe`."""
+    problems = [f"{key}: unknown key{_closest(key, _TOP_LEVEL)}" for key in raw if key not in _TOP_LEVEL]
+    name, title, seed = raw.get("name", ""), raw.get("title", ""), raw.get("seed", 42)
+    if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
+        problems.append('name: a recipe needs a name without slashes, such as name = "support"')
+    if not isinstance(title, str):
+        problems.append(f"title: expected a string, got {title!r}")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        problems.append(f"seed: expected a whole number from 0 to 4294967295, got {seed!r}")
+    data = _check_data(raw.get("data", {}), problems)
+    stages = _check_stages(raw.get("stage"), kinds, problems)
+    _check_references(stages, data, problems)
+    if problems:
+        count = f"{len(problems)} mistake" + ("s" if len(problems) > 1 else "")
+        raise ConfigError(f"{count} in this recipe:\n" + "\n".join(f"  - {p}" for p in problems), where=where)
+    return Recipe(name=name, title=title or name, seed=seed, data=data, stages=tuple(stages))
+
+
+def _check_data(raw: Any, problems: list[str]) -> dict[str, DataSpec]:
+    if not isinstance(raw, dict):
+        problems.append("data: expected a table [data] of names")
+        return {}
+    data = {}
+    for key, value in raw.items():
+        try:
+            data[key] = DataSpec.model_validate(value)
+        except ValidationError as error:
+            problems.extend(explain_validation(error, DataSpec, f"data.{key}"))
+    return data
+
+
+def _check_stages(raw: Any, kinds: Mapping[str, type[StageOptions]], problems: list[str]) -> list[StageOptions]:
+    if not isinstance(raw, list) or not raw:
+        problems.append("stage: a recipe needs at least one [[stage]]")
+        return []
+    stages: list[StageOptions] = []
+    for number, table in enumerate(raw):
+        place = f"stage[{number}]"
+        if not isinstance(table, dict):
+            problems.append(f"{place}: expected a table, got {table!r}")
+            continue
+        table = dict(table)
+        kind = table.pop("kind", None)
+        place = f"stage.{table['name']}" if isinstance(table.get("name"), str) else place
+        if kind not in kinds:
+            problems.append(
+                f"{place}.kind: expected one of {', '.join(sorted(kinds))}, got {kind!r}{_closest(kind, kinds)}"
+            )
+            continue
+        try:
+            stage = kinds[kind].model_validate(table)
+        except ValidationError as error:
+            problems.extend(explain_validation(error, kinds[kind], place))
+            continue
+        if any(stage.name == earlier.name for earlier in stages):
+            problems.append(f"{place}: there are two stages of this name")
+        stages.append(stage)
+    return stages
+
+
+def _check_references(stages: list[StageOptions], data: dict[str, DataSpec], problems: list[str]) -> None:
+    made: dict[str, str] = {}
+    names = [stage.name for stage in stages]
+    for stage in stages:
+        for option, value, reference in stage.references():
+            place = f"stage.{stage.name}.{option}"
+            if value.startswith(STAGE_PREFIX):
+                target = value[len(STAGE_PREFIX) :]
+                if target in made and made[target] not in reference.accepts:
+                    expected = " or ".join(reference.accepts)
+                    problems.append(f"{place}: {value} makes {made[target]}, expected {expected}")
+                elif target not in made:
+                    reason = "comes later" if target in names else f"does not exist{_closest(target, made)}"
+                    problems.append(f"{place}: {value} {reason}")
+            elif value.startswith(DATA_PREFIX) and value[len(DATA_PREFIX) :] not in data:
+                problems.append(f"{place}: there is no {value} under [data]{_closest(value[len(DATA_PREFIX) :], data)}")
+        made[stage.name] = stage.produces
+
+
+def explain_validation(error: ValidationError, model: type[BaseModel], place: str) -> list[str]:
+    """One line for each wrong value: its path, what is wrong, and the closest name."""
+    lines = []
+    for item in error.errors():
+        path = ".".join([place, *(str(part) for part in item["loc"])])
+        if item["type"] == "extra_forbidden":
+            lines.append(f"{path}: unknown key{_closest(item['loc'][-1], model.model_fields)}")
+        elif item["type"] == "missing":
+            lines.append(f"{path}: this key is required")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            lines.append(f"{path}: {message[0].lower()}{message[1:]}, got {item['input']!r}")
+    return lines
+
+
+def _closest(word: object, candidates: Any) -> str:
+    near = difflib.get_close_matches(str(word), [str(c) for c in candidates], n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    path, separator, text = override.partition("=")
+    if not separator or not path:
+        raise ConfigError(
+            "cannot read this override", where=f"--set {override}", expected="KEY=VALUE, such as stage.bi.epochs=2"
+        )
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = path.split(".")
+    target: Any = raw
+    for part in parents:
+        if isinstance(target, list):
+            target = next((t for t in target if isinstance(t, dict) and t.get("name") == part), None)
+        elif isinstance(target, dict):
+            if isinstance(target.get(part), str) and parents[0] == "data":
+                target[part] = {"source": target[part]}
+            target = target.get(part)
+        if target is None:
+            raise ConfigError(
+                "this override names nothing in the recipe", where=f"--set {override}", got=f"no {part!r}"
+            )
+    if not isinstance(target, dict):
+        raise ConfigError("this override names nothing in the recipe", where=f"--set {override}", got=f"{path!r}")
+    target[last] = value

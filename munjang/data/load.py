@@ -1,0 +1,78 @@
+"""From a `DataSpec` to rows, and to the fingerprint of what would be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from munjang.config.recipe import DataSpec
+from munjang.data.catalog import Located, locate
+from munjang.data.readers import ALIASES, ROLES, Rows, read_aligned, read_rows
+from munjang.data.tables import file_format, open_table
+from munjang.errors import DataError
+from munjang.files import digest_file
+
+
+def load_rows(spec: DataSpec, kinds: tuple[str, ...], base: Path, seed: int = 42) -> Rows:
+    """Read the rows that a `DataSpec` names.
+
+    Args:
+        spec: the source, and how to read it.
+        kinds: the kinds of rows that are accepted, as keys of `munjang.data.readers.ROLES`.
+        base: the folder that relative paths start from.
+        seed: draws `spec.sample` rows.
+
+    Raises:
+        MissingInputError, DataError, UnavailableError: see `locate` and `read_rows`.
+    """
+    located = locate(spec.source, base)
+    kind = located.rows or infer_kind(located.paths[0], spec, kinds)
+    if kind not in kinds:
+        raise DataError(
+            "this data set holds other rows than are needed here",
+            where=spec.source,
+            expected=" or ".join(kinds),
+            got=kind,
+        )
+    if len(located.paths) == 2:
+        rows = read_aligned(*located.paths, encoding=spec.encoding)
+    else:
+        rows = read_rows(located.paths[0], kind, _merge(spec, located), header=located.header, seed=seed)
+    rows.report.source = located.name
+    return rows
+
+
+def _merge(spec: DataSpec, located: Located) -> DataSpec:
+    """The user's settings, over what the catalogue knows."""
+    scale = spec.scale if spec.scale is not None else located.scale
+    return spec.model_copy(update={"columns": {**located.columns, **spec.columns}, "scale": scale})
+
+
+def infer_kind(path: Path, spec: DataSpec, kinds: tuple[str, ...]) -> str:
+    """The kind of rows in a file: the only one accepted, else the first whose columns are all there."""
+    candidates = [k for k in kinds if k in ROLES]
+    if len(candidates) == 1:
+        return candidates[0]
+    if file_format(path, spec.format) == "txt":
+        return "sentences"
+    table = open_table(path, spec.format, spec.encoding)
+    names = table.columns
+    if names is None:
+        first = next(table.records, None)
+        names = list(first.fields) if first and first.fields else []
+    for kind in candidates:
+        if all(str(spec.columns.get(role, "")) in names or set(ALIASES[role]) & set(names) for role in ROLES[kind]):
+            return kind
+    raise DataError(
+        "cannot tell what rows this file holds",
+        where=path,
+        expected=" or ".join(f"{k} ({', '.join(ROLES[k])})" for k in candidates),
+        got=f"columns {', '.join(names)}",
+        hint='map its columns, such as columns = {sentence1 = "A", sentence2 = "B", score = "C"}',
+    )
+
+
+def fingerprint_rows(spec: DataSpec, base: Path) -> dict[str, object]:
+    """What decides the rows that would be read: the files' digests and the reader's settings, not their paths."""
+    located = locate(spec.source, base)
+    settings = spec.model_dump(mode="json", exclude={"source"})
+    return {"files": [digest_file(path) for path in located.paths], "reader": 1, **settings}

@@ -1,0 +1,284 @@
+"""Turns records into rows: columns by role, scores on a declared scale, every reject counted and listed.
+
+Column names decide, never column order: a swapped order silently trains another task
+(sentence-transformers issue 2791).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from munjang.config.recipe import DataSpec
+from munjang.data.rows import Document, LabelledPair, ParallelPair, Qrel, ReadReport, Reject, ScoredPair
+from munjang.data.tables import Record, open_table
+from munjang.errors import DataError
+from munjang.text import MAX_CHARS, TextChanges, is_blank
+
+NLI_LABELS = ("entailment", "neutral", "contradiction")
+
+#: Names under which a role is found where the user maps nothing; the first that a file has is taken.
+ALIASES: dict[str, tuple[str, ...]] = {
+    "sentence1": ("sentence1", "text1", "sent1", "s1", "premise", "anchor", "문장1"),
+    "sentence2": ("sentence2", "text2", "sent2", "s2", "hypothesis", "문장2"),
+    "score": ("score", "similarity_score", "similarity", "labels.label", "점수"),
+    "label": ("label", "gold_label", "labels", "레이블"),
+    "sentence": ("sentence", "text", "문장", "본문"),
+    "source": ("source", "ko", "src"),
+    "target": ("target", "en", "tgt"),
+    "id": ("id", "_id", "guid"),
+    "text": ("text", "sentence", "본문"),
+    "query_id": ("query_id", "query-id", "qid"),
+    "doc_id": ("doc_id", "corpus-id", "docid"),
+    "relevance": ("relevance", "score", "rel"),
+}
+ROLES: dict[str, tuple[str, ...]] = {
+    "scored-pairs": ("sentence1", "sentence2", "score"),
+    "labelled-pairs": ("sentence1", "sentence2", "label"),
+    "parallel-pairs": ("source", "target"),
+    "sentences": ("sentence",),
+    "documents": ("id", "text"),
+    "qrels": ("query_id", "doc_id", "relevance"),
+}
+
+
+class _BadCellError(Exception):
+    """A cell that cannot become part of a row; carries its role and the reason."""
+
+    def __init__(self, role: str, reason: str, excerpt: object = "") -> None:
+        self.role, self.reason, self.excerpt = role, reason, str(excerpt)
+
+
+class Rows(NamedTuple):
+    """The rows of one data set and what reading them reported."""
+
+    rows: list
+    report: ReadReport
+
+
+def read_rows(path: Path, kind: str, spec: DataSpec, *, header: bool = True, seed: int = 42) -> Rows:
+    """Read a file as rows of one kind.
+
+    Args:
+        path: the file.
+        kind: a key of `ROLES`, such as `scored-pairs`.
+        spec: columns, scale, encoding and what a reject does.
+        header: False for a TSV or CSV whose first line is a row; columns are then "0", "1", ...
+        seed: draws `spec.sample` rows.
+
+    Returns:
+        Rows in the file's order, with a report in which read = kept + rejected.
+
+    Raises:
+        DataError: a row is malformed and `spec.rejects` is `stop`; a column or the scale is missing; nothing is left.
+    """
+    table = open_table(path, spec.format, spec.encoding, header)
+    report = ReadReport(str(path), table.encoding)
+    changes = TextChanges()
+    build = _builder(kind, spec, changes, path)
+    columns: dict[str, str] | None = None
+    rows = []
+    for record in table.records:
+        report.read += 1
+        if columns is None and record.fields is not None:
+            columns = _columns(kind, spec, table.columns or _flat_names(record.fields), path)
+        try:
+            rows.append(build(record, columns))
+        except _BadCellError as bad:
+            column = (columns or {}).get(bad.role, bad.role) or None
+            reject = Reject(path.name, record.line, column, bad.reason, bad.excerpt)
+            report.rejects.append(reject)
+            if spec.rejects == "stop":
+                raise _stopped(reject, path) from None
+    report.kept, report.changes = len(rows), changes.counts
+    if not rows:
+        raise DataError(
+            "no rows were left after reading", where=path, expected="at least one row", got=f"{report.read} read"
+        )
+    if spec.sample is not None and spec.sample < len(rows):
+        picked = sorted(random.Random(seed).sample(range(len(rows)), spec.sample))
+        rows = [rows[i] for i in picked]
+    return Rows(rows, report)
+
+
+def _stopped(reject: Reject, path: Path) -> DataError:
+    place = f"{path}:{reject.line}" + (f":{reject.column}" if reject.column else "")
+    return DataError(
+        reject.reason,
+        where=place,
+        got=repr(reject.excerpt[:80]) if reject.excerpt else None,
+        hint='mend the row, or leave such rows out and have them counted with rejects = "skip"',
+    )
+
+
+def _flat_names(fields: dict[str, Any]) -> list[str]:
+    names = []
+    for name, value in fields.items():
+        names.append(name)
+        if isinstance(value, dict):
+            names.extend(f"{name}.{inner}" for inner in value)
+    return names
+
+
+def _columns(kind: str, spec: DataSpec, names: list[str], path: Path) -> dict[str, str]:
+    unknown = sorted(set(spec.columns) - set(ROLES[kind]))
+    if unknown:
+        raise DataError(
+            "these roles do not exist for this kind of rows",
+            where=path,
+            expected=", ".join(ROLES[kind]),
+            got=", ".join(unknown),
+        )
+    found = {}
+    for role in ROLES[kind]:
+        wanted = spec.columns.get(role)
+        candidates = ALIASES[role] if wanted is None else (str(wanted),)
+        column = next((c for c in candidates if c in names), None)
+        if column is None:
+            what = f"there is no column for {role}" if wanted is None else f"there is no column {wanted!r} for {role}"
+            raise DataError(
+                what,
+                where=path,
+                expected=" or ".join(candidates),
+                got=f"columns {', '.join(names)}",
+                hint=f'map it, such as columns = {{{role} = "{names[0] if names else "NAME"}"}}',
+            )
+        found[role] = column
+    if len(set(found.values())) < len(found):
+        raise DataError(
+            "two roles name the same column", where=path, got=", ".join(f"{r} = {c}" for r, c in found.items())
+        )
+    return found
+
+
+def _builder(
+    kind: str, spec: DataSpec, changes: TextChanges, path: Path
+) -> Callable[[Record, dict[str, str] | None], Any]:
+    if kind == "scored-pairs" and spec.scale is None:
+        raise DataError(
+            "the scale of the scores is not declared",
+            where=path,
+            hint="say what the lowest and highest score are, such as scale = [0, 5]",
+        )
+
+    def cells(record: Record, columns: dict[str, str] | None) -> dict[str, Any]:
+        if record.fields is None or columns is None:
+            raise _BadCellError("", record.problem, record.excerpt)
+        return {role: _cell(record.fields, column) for role, column in columns.items()}
+
+    def build(record: Record, columns: dict[str, str] | None) -> Any:
+        row = cells(record, columns)
+        text = {role: _text(role, row[role], changes) for role in row if role not in ("score", "label", "relevance")}
+        if kind == "scored-pairs":
+            return ScoredPair(text["sentence1"], text["sentence2"], _score(row["score"], *(spec.scale or (0.0, 1.0))))
+        if kind == "labelled-pairs":
+            return LabelledPair(text["sentence1"], text["sentence2"], _label(row["label"]))
+        if kind == "parallel-pairs":
+            return ParallelPair(text["source"], text["target"])
+        if kind == "documents":
+            return Document(text["id"], text["text"])
+        if kind == "qrels":
+            return Qrel(text["query_id"], text["doc_id"], _relevance(row["relevance"]))
+        return text["sentence"]
+
+    return build
+
+
+def _cell(fields: dict[str, Any], column: str) -> Any:
+    if column in fields:
+        return fields[column]
+    outer, _, inner = column.partition(".")
+    nested = fields.get(outer)
+    return nested.get(inner) if isinstance(nested, dict) else None
+
+
+def _text(role: str, value: Any, changes: TextChanges) -> str:
+    if value is None:
+        raise _BadCellError(role, "the text is missing")
+    if isinstance(value, int) and role.endswith("id"):
+        value = str(value)
+    if not isinstance(value, str):
+        raise _BadCellError(role, f"expected a text, got {type(value).__name__}", value)
+    if len(value) > MAX_CHARS:
+        raise _BadCellError(role, f"the text has {len(value):,} characters, more than {MAX_CHARS:,}", value[:80])
+    if is_blank(value):
+        raise _BadCellError(role, "the text is blank", value)
+    return changes.clean(value)
+
+
+def _score(value: Any, low: float, high: float) -> float:
+    if isinstance(value, bool) or value is None:
+        raise _BadCellError(
+            "score", "the score is missing" if value is None else "expected a number, got true or false", value
+        )
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        text = str(value)
+        hint = (
+            "; write a decimal point, not a comma"
+            if text.replace(",", ".", 1).replace(".", "", 1).isdigit() and "," in text
+            else ""
+        )
+        raise _BadCellError("score", f"expected a number from {low:g} to {high:g}{hint}", value) from None
+    if not math.isfinite(number):
+        raise _BadCellError("score", "the score is not a finite number", value)
+    if not low <= number <= high:
+        raise _BadCellError("score", f"the score is outside the declared scale {low:g} to {high:g}", value)
+    return (number - low) / (high - low)
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(NLI_LABELS):
+        return NLI_LABELS[value]
+    if isinstance(value, str) and value.strip().lower() in NLI_LABELS:
+        return value.strip().lower()
+    raise _BadCellError("label", f"expected one of {', '.join(NLI_LABELS)}", value)
+
+
+def _relevance(value: Any) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        raise _BadCellError("relevance", "expected a whole number", value) from None
+    if number < 0:
+        raise _BadCellError("relevance", "relevance cannot be negative", value)
+    return number
+
+
+def read_aligned(source: Path, target: Path, encoding: str | None = None) -> Rows:
+    """Read two text files that are aligned by line as parallel pairs.
+
+    Raises:
+        DataError: the files have different numbers of lines.
+    """
+    tables = [open_table(p, "txt", encoding) for p in (source, target)]
+    lines: list[list[Record]] = [list(t.records) for t in tables]
+    if len(lines[0]) != len(lines[1]):
+        raise DataError(
+            "these two files are not aligned: their numbers of lines differ",
+            where=f"{source}, {target}",
+            got=f"{len(lines[0]):,} and {len(lines[1]):,} lines",
+        )
+    changes = TextChanges()
+    report = ReadReport(f"{source}, {target}", tables[0].encoding, read=len(lines[0]))
+    rows = list(_aligned_pairs(lines, changes, report, source.name))
+    report.kept, report.changes = len(rows), changes.counts
+    return Rows(rows, report)
+
+
+def _aligned_pairs(
+    lines: list[list[Record]], changes: TextChanges, report: ReadReport, name: str
+) -> Iterator[ParallelPair]:
+    for left, right in zip(*lines, strict=True):
+        try:
+            if left.fields is None or right.fields is None:
+                raise _BadCellError("", left.problem or right.problem)
+            yield ParallelPair(
+                _text("source", left.fields["sentence"], changes), _text("target", right.fields["sentence"], changes)
+            )
+        except _BadCellError as bad:
+            report.rejects.append(Reject(name, left.line, bad.role or None, bad.reason, bad.excerpt))

@@ -1,0 +1,129 @@
+"""The door for the Hugging Face hub: short waits, one clear error, and `HF_HUB_OFFLINE` honoured."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from munjang.errors import MissingInputError, UnavailableError
+
+#: Seconds until an unreachable hub is given up; huggingface_hub's own retries take minutes.
+REACH_TIMEOUT = 5.0
+
+
+def is_offline() -> bool:
+    """True if the user asked for no network (`HF_HUB_OFFLINE=1` or `TRANSFORMERS_OFFLINE=1`)."""
+    return any(
+        os.environ.get(v, "").upper() in {"1", "ON", "YES", "TRUE"} for v in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    )
+
+
+def _endpoint() -> str:
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+
+
+def require_hub(what: str, hint: str) -> None:
+    """Check within `REACH_TIMEOUT` seconds that the hub answers.
+
+    Args:
+        what: what is wanted from it, for the message.
+        hint: what to do without a hub.
+
+    Raises:
+        UnavailableError: the user asked for no network, or the hub does not answer.
+    """
+    if is_offline():
+        raise UnavailableError(f"{what} is not on this machine and HF_HUB_OFFLINE forbids to fetch it", hint=hint)
+    problem = _knock()
+    if problem:
+        raise UnavailableError(
+            f"{what} is not on this machine and the model hub cannot be reached",
+            where=_endpoint(),
+            got=problem,
+            hint=hint,
+        )
+
+
+def _knock() -> str | None:
+    """Ask the hub for anything at all; returns what went wrong, or None if it answered, whatever it said."""
+    outcome: list[str | None] = []
+
+    def ask() -> None:
+        request = urllib.request.Request(_endpoint(), method="HEAD")
+        try:
+            urllib.request.urlopen(request, timeout=REACH_TIMEOUT).close()
+            outcome.append(None)
+        except urllib.error.HTTPError:
+            outcome.append(None)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            outcome.append(str(getattr(error, "reason", None) or error) or type(error).__name__)
+
+    # Looking a name up has no time limit of its own, so the whole attempt runs beside us.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(REACH_TIMEOUT)
+    return outcome[0] if outcome else f"no answer within {REACH_TIMEOUT:g} s"
+
+
+def fetch_dataset_file(repository: str, config: str, split: str, hint: str) -> Path:
+    """The Parquet file of a data set on the hub, from the local cache or downloaded.
+
+    Args:
+        repository: such as `klue/klue`.
+        config: the configuration's name, `default` where there is one only.
+        split: the split's name on the hub.
+        hint: what to do without a hub.
+
+    Raises:
+        UnavailableError: no hub. MissingInputError: the hub has no such file.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    arguments = {
+        "repo_id": repository,
+        "filename": f"{config}/{split}/0000.parquet",
+        "repo_type": "dataset",
+        # The hub converts every data set to Parquet under this revision, so no code of the data set runs here.
+        "revision": "refs/convert/parquet",
+    }
+    try:
+        return Path(hf_hub_download(**arguments, local_files_only=True))
+    except LocalEntryNotFoundError:
+        require_hub(f"the data set {repository}", hint)
+    try:
+        return Path(hf_hub_download(**arguments, etag_timeout=REACH_TIMEOUT))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise MissingInputError(
+            f"the hub has no {config}/{split} of {repository}", got=str(error).splitlines()[0][:200], hint=hint
+        ) from None
+
+
+def fetch_model(repository: str, hint: str) -> Path:
+    """The snapshot folder of a model on the hub, from the local cache or downloaded (safetensors only).
+
+    Raises:
+        UnavailableError: no hub. MissingInputError: the hub has no such model.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "*/*.json", "*/*.safetensors", "README.md"]
+    try:
+        return Path(snapshot_download(repository, allow_patterns=patterns, local_files_only=True))
+    except HFValidationError as error:
+        raise MissingInputError(
+            f"no model named {repository!r}", got=str(error).splitlines()[0][:200], hint=hint
+        ) from None
+    except (LocalEntryNotFoundError, OSError):
+        require_hub(f"the model {repository!r}", hint)
+    try:
+        return Path(snapshot_download(repository, allow_patterns=patterns, etag_timeout=REACH_TIMEOUT))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise MissingInputError(
+            f"the hub has no model {repository!r}", got=str(error).splitlines()[0][:200], hint=hint
+        ) from None

@@ -1,0 +1,1 @@
+"""Sentences and vectors on disk, and search with reranking."""

@@ -1,0 +1,127 @@
+"""Search in two steps: the bi-encoder finds, the cross-encoder orders anew, and both orders are kept."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from munjang.data.rows import Document
+from munjang.engine.encoder import Encoder, normalise
+from munjang.engine.scorer import Scorer
+from munjang.engine.topk import top_k
+from munjang.errors import DataError, MissingInputError
+from munjang.index.store import StoredIndex, open_index
+from munjang.models.source import fingerprint_model
+from munjang.progress import Progress, silent
+from munjang.text import clean, is_blank
+
+#: Longest query, in characters.
+MAX_QUERY = 4_096
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One text that was found, with its place in both orders (from 1) and both scores."""
+
+    document: Document
+    rank: int
+    cosine: float
+    reranked: int | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The hits of one query in the bi-encoder's order, and how long each step took."""
+
+    query: str
+    hits: list[Hit]
+    encode_ms: float
+    find_ms: float
+    rerank_ms: float | None
+
+    def reranked(self) -> list[Hit]:
+        """The hits in the cross-encoder's order; those beyond its reach keep theirs behind."""
+        return sorted(self.hits, key=lambda hit: (hit.reranked is None, hit.reranked or hit.rank))
+
+
+class Searcher:
+    """An index with its models in memory.
+
+    Args:
+        folder: of the index.
+        device: such as `cpu`.
+        rerank: whether the index's cross-encoder is loaded and used.
+
+    Raises:
+        DataError: the bi-encoder is not the one that made the vectors.
+    """
+
+    def __init__(self, folder: Path, device: str = "cpu", rerank: bool = True) -> None:
+        self.index: StoredIndex = open_index(folder)
+        model = Path(self.index.model)
+        if not model.is_dir():
+            raise MissingInputError("the index's bi-encoder is gone", where=model, hint="make the index again")
+        if fingerprint_model(model) != self.index.model_fingerprint:
+            raise DataError(
+                "the bi-encoder has changed since the index was made", where=model, hint="make the index again"
+            )
+        self.encoder = Encoder(model, device)
+        # Asked for similarity to a query, a cross-encoder reads it first; scoring the other order too would
+        # double the time of the slowest step.
+        self.scorer = Scorer(self.index.reranker, device, symmetric=False) if rerank and self.index.reranker else None
+
+    def search(self, query: str, top: int = 10, rerank: int = 50) -> Answer:
+        """Find the texts nearest to a query.
+
+        Args:
+            query: at most 4,096 characters, not blank.
+            top: hits to return.
+            rerank: how many of the nearest the cross-encoder orders anew; at least `top` are.
+
+        Raises:
+            DataError: the query is blank or too long.
+        """
+        if is_blank(query):
+            raise DataError(
+                "the query is blank", hint='type some words, such as: munjang search INDEX "환불은 언제 되나요"'
+            )
+        if len(query) > MAX_QUERY:
+            raise DataError(
+                "the query is too long", expected=f"at most {MAX_QUERY:,} characters", got=f"{len(query):,}"
+            )
+        query = clean(query).text
+        start = time.perf_counter()
+        vector = normalise(self.encoder.encode([query], use="query"))
+        encoded = time.perf_counter()
+        width = max(top, rerank) if self.scorer else top
+        found = top_k(vector, self.index.vectors, width)
+        after = time.perf_counter()
+        hits = [
+            Hit(self.index.documents[p], rank, float(score))
+            for rank, (p, score) in enumerate(zip(found.positions[0], found.scores[0], strict=True), 1)
+        ]
+        rerank_ms = None
+        if self.scorer:
+            hits = self._rerank(query, hits)
+            rerank_ms = 1000 * (time.perf_counter() - after)
+            hits = [hit for hit in hits if hit.rank <= top or (hit.reranked or 0) <= top]
+        return Answer(query, hits, 1000 * (encoded - start), 1000 * (after - encoded), rerank_ms)
+
+    def _rerank(self, query: str, hits: list[Hit]) -> list[Hit]:
+        scores = self.scorer.score([(query, hit.document.text) for hit in hits])
+        # Equal scores keep the bi-encoder's order.
+        places = np.empty(len(hits), np.int64)
+        places[np.argsort(-scores, kind="stable")] = np.arange(1, len(hits) + 1)
+        return [
+            Hit(hit.document, hit.rank, hit.cosine, int(place), float(score))
+            for hit, place, score in zip(hits, places, scores, strict=True)
+        ]
+
+
+def encode_documents(documents: list[Document], encoder: Encoder, progress: Progress = silent) -> np.ndarray:
+    """Vectors of length 1 of some documents, under the model's prompt for documents: float32 (n, d)."""
+    return normalise(encoder.encode([d.text for d in documents], use="document", progress=progress))

@@ -1,0 +1,1 @@
+"""Where models come from: the hub, a folder, or a package that carries one."""

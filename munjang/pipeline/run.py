@@ -1,0 +1,165 @@
+"""Runs a recipe: each stage is a directory, what is done is skipped, what was killed is redone.
+
+The directory of a run holds `run.json`, a small pointer from stage names to directories, and `stages/`,
+one committed directory a result. A result is named by its fingerprint: the stage's kind, version and
+options, the fingerprints of the stages that it reads, and the content of its files. So a changed option
+or a changed file makes a new directory, and going back to the old options finds the old one.
+"""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from munjang.config.recipe import STAGE_PREFIX, Recipe, StageOptions
+from munjang.files import (
+    canonical_json,
+    damage,
+    digest_bytes,
+    lock,
+    new_directory,
+    read_json,
+    read_manifest,
+    write_json,
+)
+from munjang.files import remove_leftovers as remove_leftovers_in
+from munjang.pipeline.stage import Context, Inputs, StageKind
+
+POINTER = "run.json"
+REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class StageOutcome:
+    """What happened to one stage in this call."""
+
+    name: str
+    directory: Path
+    fingerprint: str
+    reason: str
+    """Why it ran, or `done` if it was skipped."""
+    report: dict[str, Any]
+
+    @property
+    def ran(self) -> bool:
+        """False if a finished result was found."""
+        return self.reason != "done"
+
+
+def run_recipe(
+    recipe: Recipe, kinds: Mapping[str, StageKind], inputs: Inputs, context: Context, run_dir: Path
+) -> list[StageOutcome]:
+    """Bring every stage of a recipe to its end.
+
+    Args:
+        recipe: checked.
+        kinds: functions by kind.
+        inputs: knows the files and models outside the run.
+        context: passed to the stages; its `stages` is filled as they finish.
+        run_dir: the run's directory, created if need be.
+
+    Returns:
+        One outcome a stage, in order. All of them `done` means that there was nothing to do.
+
+    Raises:
+        LockedError: another process works in `run_dir`. Any `MunjangError` of a stage.
+    """
+    with lock(run_dir):
+        remove_leftovers_in(run_dir)
+        remove_leftovers_in(run_dir / "stages")
+        outcomes: list[StageOutcome] = []
+        fingerprints: dict[str, str] = {}
+        for number, stage in enumerate(recipe.stages, 1):
+            outcome = _bring(stage, number, recipe, kinds, inputs, context, run_dir, fingerprints)
+            fingerprints[stage.name] = outcome.fingerprint
+            context.stages[stage.name] = outcome.directory
+            outcomes.append(outcome)
+        return outcomes
+
+
+def _bring(
+    stage: StageOptions,
+    number: int,
+    recipe: Recipe,
+    kinds: Mapping[str, StageKind],
+    inputs: Inputs,
+    context: Context,
+    run_dir: Path,
+    fingerprints: dict[str, str],
+) -> StageOutcome:
+    fingerprint = stage_fingerprint(stage, recipe, inputs, fingerprints)
+    directory = run_dir / "stages" / f"{number:02d}-{stage.name}-{fingerprint[:8]}"
+    reason = why_run(stage.name, directory, fingerprint, run_dir)
+    if reason == "done":
+        return StageOutcome(stage.name, directory, fingerprint, reason, read_json(directory / REPORT))
+    context.say(f"[{number}/{len(recipe.stages)}] {stage.name} ({reason})")
+    if directory.exists():
+        shutil.rmtree(directory)
+    started = time.monotonic()
+    with new_directory(directory, stage=stage.name, kind=stage.kind, fingerprint=fingerprint) as out:
+        report = kinds[stage.kind].run(stage, context, out)
+        report = {"seconds": round(time.monotonic() - started, 1), "peak_mb": peak_memory_mb(), **report}
+        write_json(out / REPORT, report)
+    _point(run_dir, recipe, stage.name, directory, fingerprint)
+    return StageOutcome(stage.name, directory, fingerprint, reason, report)
+
+
+def stage_fingerprint(stage: StageOptions, recipe: Recipe, inputs: Inputs, fingerprints: Mapping[str, str]) -> str:
+    """The name of a stage's result: 32 hexadecimal digits of everything that decides it.
+
+    Args:
+        stage: its options.
+        recipe: for the data and the seed.
+        inputs: fingerprints what lies outside the run.
+        fingerprints: of the stages before this one.
+    """
+    named = {}
+    for option, value, reference in stage.references():
+        if reference.neutral:
+            continue
+        if value.startswith(STAGE_PREFIX):
+            named[f"{option}={value}"] = fingerprints[value[len(STAGE_PREFIX) :]]
+        else:
+            named[f"{option}={value}"] = inputs.fingerprint(value, reference.accepts)
+    parts = {
+        "kind": stage.kind,
+        "version": stage.version,
+        "seed": recipe.seed,
+        "arguments": stage.fingerprint_arguments(),
+        "inputs": named,
+    }
+    return digest_bytes(canonical_json(parts).encode())
+
+
+def why_run(name: str, directory: Path, fingerprint: str, run_dir: Path) -> str:
+    """`done` if a whole result with this fingerprint is there, else why the stage has to run."""
+    if directory.is_dir():
+        problem = damage(directory)
+        manifest = read_manifest(directory) if problem is None else None
+        if problem is None and manifest is not None and manifest["meta"].get("fingerprint") == fingerprint:
+            return "done"
+        return f"made again: {problem or 'it belongs to another recipe'}"
+    pointer = run_dir / POINTER
+    if pointer.is_file() and name in read_json(pointer).get("stages", {}):
+        return "made again: its options or inputs changed"
+    return "new"
+
+
+def _point(run_dir: Path, recipe: Recipe, name: str, directory: Path, fingerprint: str) -> None:
+    path = run_dir / POINTER
+    pointer = read_json(path) if path.is_file() else {"format": 1, "stages": {}}
+    pointer["recipe"] = recipe.name
+    pointer["stages"][name] = {"directory": directory.relative_to(run_dir).as_posix(), "fingerprint": fingerprint}
+    write_json(path, pointer)
+
+
+def peak_memory_mb() -> int:
+    """Largest resident memory of this process so far, in MB; it never falls, so the last stage's is the run's."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1e6 if sys.platform == "darwin" else 1e3))

@@ -1,0 +1,53 @@
+"""What a stage is to the pipeline: options, a function, and the inputs that it is handed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from munjang.config.recipe import Recipe, StageOptions
+from munjang.progress import Progress, silent
+
+
+class Inputs(Protocol):
+    """Turns the names in a stage's options into what they name; made by the layer that knows data and models."""
+
+    def fingerprint(self, value: str, accepts: tuple[str, ...]) -> Any:
+        """What decides the content of an input from outside the run, as JSON values.
+
+        Args:
+            value: as the recipe names it.
+            accepts: what it may be, such as `bi-encoder` or `scored-pairs`.
+
+        Raises:
+            MissingInputError, DataError, UnavailableError: the input cannot be read.
+        """
+
+
+@dataclass
+class Context:
+    """What a stage's function gets besides its options."""
+
+    recipe: Recipe
+    base: Path
+    """The folder of the recipe; relative paths start here."""
+    stages: dict[str, Path]
+    """Directories of the stages that are done, by name."""
+    device: str
+    progress: Callable[[str], Progress] = field(default=lambda title: silent)
+    """Opens a progress display with a title."""
+    say: Callable[[str], None] = field(default=lambda line: None)
+    """Prints a line for the user."""
+
+
+StageFunction = Callable[[Any, Context, Path], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class StageKind:
+    """One kind of stage: its options class and the function that fills a directory and returns the report."""
+
+    options: type[StageOptions]
+    run: StageFunction

@@ -1,0 +1,1 @@
+"""The stages of a recipe: thin functions that join the parts."""

@@ -1,0 +1,275 @@
+"""Loading by name: the real sets have their known sizes and hold what an independent reader finds."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from munjang.config.recipe import DataSpec
+from munjang.data import catalog
+from munjang.data.load import fingerprint_rows, infer_kind, load_rows
+from munjang.data.readers import ROLES, Rows
+from munjang.data.rows import LabelledPair, ParallelPair, ScoredPair
+from munjang.errors import DataError, MissingInputError
+from munjang.text import clean
+
+ALL = tuple(ROLES)
+SIZES = {
+    "korsts:train": 5749,
+    "korsts:dev": 1500,
+    "korsts:test": 1379,
+    "kornli:dev": 2490,
+    "kornli:test": 5010,
+    "stsb:train": 5749,
+    "stsb:dev": 1500,
+    "stsb:test": 1379,
+    "stsb_multi_mt:en:train": 5749,
+    "stsb_multi_mt:en:dev": 1500,
+    "stsb_multi_mt:en:test": 1379,
+    "park:dev": 1000,
+    "park:test": 2000,
+    "jhe:dev": 720,
+    "jhe:eval": 720,
+    "klue-ner": 5000,
+    "klue-dp": 2000,
+    "chatbot": 8105,
+    "klue-sts-sample": 40,
+}
+
+
+@pytest.fixture
+def load(real_data, tmp_path, monkeypatch) -> Callable[..., Rows]:
+    """Loads a known set from the real data, strictly."""
+    monkeypatch.setenv("MUNJANG_DATA", str(real_data))
+    return lambda source, **more: load_rows(DataSpec(source=source, **more), ALL, tmp_path)
+
+
+def naive(path: Path) -> list[list[str]]:
+    """The cells of a TSV file by splitting alone, without its header."""
+    return [line.split("\t") for line in path.read_bytes().decode("utf-8").split("\n")[1:] if line]
+
+
+def text(value: str) -> str:
+    return clean(value).text
+
+
+# -- the real sets
+
+
+@pytest.mark.parametrize(("source", "size"), SIZES.items())
+def test_a_real_set_has_its_known_number_of_rows(load, source, size):
+    result = load(source)
+    assert len(result.rows) == result.report.kept == result.report.read == size
+    assert result.report.rejects == []
+    assert result.report.source == source
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_korsts_holds_what_splitting_at_tabs_finds(load, real_data, split):
+    cells = naive(real_data / "korsts" / f"sts-{split}.tsv")
+    expected = [ScoredPair(text(c[5]), text(c[6]), float(c[4]) / 5) for c in cells]
+    assert load(f"korsts:{split}").rows == expected
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_kornli_holds_what_splitting_at_tabs_finds(load, real_data, split):
+    cells = naive(real_data / "kornli-xnli" / f"xnli.{split}.ko.tsv")
+    assert load(f"kornli:{split}").rows == [LabelledPair(text(c[0]), text(c[1]), c[2]) for c in cells]
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+@pytest.mark.parametrize("name", ["stsb", "stsb_multi_mt:en"])
+def test_stsb_holds_what_the_csv_module_finds(load, real_data, name, split):
+    with (real_data / "stsb-en" / f"stsb-en-{split}.csv").open(encoding="utf-8", newline="") as file:
+        expected = [ScoredPair(text(a), text(b), float(score) / 5) for a, b, score in csv.reader(file)]
+    assert load(f"{name}:{split}").rows == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "file"),
+    [("park:test", "korean-english-park.test"), ("jhe:dev", "jhe-dev"), ("jhe:eval", "jhe-eval")],
+)
+def test_parallel_sets_hold_the_lines_of_both_files(load, real_data, source, file):
+    sides = [(real_data / "parallel-ko-en" / f"{file}.{s}").read_bytes().decode().split("\n") for s in ("ko", "en")]
+    expected = [ParallelPair(text(ko), text(en)) for ko, en in zip(*sides, strict=True) if ko or en]
+    assert load(source).rows == expected
+
+
+def test_sentences_are_the_lines_of_the_file(load, real_data):
+    lines = (real_data / "raw-ko" / "klue-ner-dev.txt").read_bytes().decode().split("\n")
+    assert load("klue-ner").rows == [text(line) for line in lines if line]
+
+
+def test_the_klue_sample_holds_its_labels(load, real_data):
+    published = json.loads(
+        (real_data / "klue-sts-sample" / "klue-sts-v1.1_dev.head40.json").read_text(encoding="utf-8")
+    )
+    expected = [ScoredPair(text(r["sentence1"]), text(r["sentence2"]), r["labels"]["label"] / 5) for r in published]
+    assert load("klue-sts-sample").rows == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "file"), [("kornli:dev", "kornli-xnli/xnli.dev.ko.tsv"), ("korsts:train", "korsts/sts-train.tsv")]
+)
+def test_bare_double_quotes_are_kept(load, real_data, source, file):
+    written = sum(cell.count('"') for cells in naive(real_data / file) for cell in cells)
+    assert written > 0
+    assert sum(value.count('"') for row in load(source).rows for value in row[:2]) == written
+
+
+@pytest.mark.parametrize("source", ["korsts:train", "jhe:dev", "chatbot", "klue-sts-sample", "stsb:dev"])
+def test_a_sample_of_any_set_is_as_large_as_asked(load, source):
+    rows = load(source, sample=10).rows
+    assert len(rows) == 10
+    assert set(rows) <= set(load(source).rows)
+
+
+def test_the_users_settings_win_over_the_catalogues(load):
+    assert max(row.score for row in load("korsts:dev", scale=(0, 10)).rows) == 0.5
+    swapped = load("korsts:dev", columns={"sentence1": "sentence2", "sentence2": "sentence1"}).rows
+    assert [(r.sentence2, r.sentence1) for r in swapped] == [row[:2] for row in load("korsts:dev").rows]
+
+
+# -- strictness
+
+
+def test_a_blank_line_in_an_aligned_set_stops_unless_told_to_skip(tmp_path, monkeypatch):
+    folder = tmp_path / "parallel-ko-en"
+    folder.mkdir()
+    (folder / "jhe-dev.ko").write_text("가\n\n다\n")
+    (folder / "jhe-dev.en").write_text("a\nb\nc\n")
+    monkeypatch.setenv("MUNJANG_DATA", str(tmp_path))
+    skipped = load_rows(DataSpec(source="jhe:dev", rejects="skip"), ("parallel-pairs",), tmp_path)
+    assert (skipped.report.read, skipped.report.kept) == (3, 2)
+    with pytest.raises(DataError, match="blank"):
+        load_rows(DataSpec(source="jhe:dev"), ("parallel-pairs",), tmp_path)
+
+
+def test_rows_of_another_kind_are_refused_with_both_kinds(load, tmp_path):
+    with pytest.raises(DataError, match="other rows") as caught:
+        load_rows(DataSpec(source="chatbot"), ("scored-pairs", "labelled-pairs"), tmp_path)
+    assert (caught.value.expected, caught.value.got) == ("scored-pairs or labelled-pairs", "sentences")
+
+
+def test_a_missing_file_is_a_missing_input(tmp_path):
+    with pytest.raises(MissingInputError):
+        load_rows(DataSpec(source="gone.tsv"), ALL, tmp_path)
+
+
+# -- the hub's files
+
+
+@pytest.mark.parametrize(
+    ("source", "row", "expected"),
+    [
+        ("klue-sts:dev", {"guid": "x", "labels": {"label": 2.5, "real-label": 2.4}}, ScoredPair("가", "나", 0.5)),
+        ("stsb:dev", {"score": 0.5}, ScoredPair("가", "나", 0.5)),
+        ("stsb_multi_mt:de:dev", {"similarity_score": 2.5}, ScoredPair("가", "나", 0.5)),
+    ],
+)
+def test_scored_pairs_of_the_hub_are_read_by_their_names(tmp_path, monkeypatch, source, row, expected):
+    path = tmp_path / "0000.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{"sentence1": "가", "sentence2": "나", **row}]), path)
+    monkeypatch.delenv("MUNJANG_DATA", raising=False)
+    monkeypatch.setattr(catalog, "fetch_dataset_file", lambda *_, hint: path)
+    assert load_rows(DataSpec(source=source), ALL, tmp_path).rows == [expected]
+
+
+def test_labelled_pairs_of_the_hub_are_read_by_their_names(tmp_path, monkeypatch):
+    path = tmp_path / "0000.parquet"
+    rows = [{"premise": "가", "hypothesis": "나", "label": label} for label in range(3)]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    monkeypatch.delenv("MUNJANG_DATA", raising=False)
+    monkeypatch.setattr(catalog, "fetch_dataset_file", lambda *_, hint: path)
+    loaded = load_rows(DataSpec(source="kornli:dev"), ALL, tmp_path).rows
+    assert [row.label for row in loaded] == ["entailment", "neutral", "contradiction"]
+
+
+# -- the kind of a file
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("a.tsv", "sentence1\tsentence2\tscore\n", "scored-pairs"),
+        ("a.csv", "premise,hypothesis,gold_label\n", "labelled-pairs"),
+        ("a.tsv", "ko\ten\n", "parallel-pairs"),
+        ("a.txt", "가\n", "sentences"),
+        ("a.jsonl", '{"query_id": "q", "doc_id": "d", "relevance": 1}\n', "qrels"),
+        ("a.json", '[{"sentence1": "a", "sentence2": "b", "score": 1}]', "scored-pairs"),
+        ("a.jsonl", '{"sentence1": "a", "sentence2": "b", "labels": {"label": 1}}\n', "scored-pairs"),
+        ("a.jsonl", '{"id": "1", "text": "가"}\n', "documents"),
+    ],
+    ids=lambda value: value[:30],
+)
+def test_the_columns_of_a_file_tell_what_rows_it_holds(scratch, name, content, kind):
+    order = ("scored-pairs", "labelled-pairs", "parallel-pairs", "qrels", "documents", "sentences")
+    assert infer_kind(scratch(name, content), DataSpec(source="x"), order) == kind
+
+
+def test_mapped_columns_tell_it_too(scratch):
+    spec = DataSpec(source="x", columns={"sentence1": "질문", "sentence2": "답", "score": "값"})
+    assert infer_kind(scratch("a.csv", "질문,답,값\n"), spec, ALL) == "scored-pairs"
+
+
+def test_the_only_kind_that_is_accepted_is_taken(scratch):
+    assert infer_kind(scratch("a.csv", "x,y\n"), DataSpec(source="x"), ("scored-pairs",)) == "scored-pairs"
+
+
+def test_columns_that_tell_nothing_are_refused_with_a_remedy(scratch):
+    with pytest.raises(DataError, match="cannot tell what rows") as caught:
+        infer_kind(scratch("a.csv", "x,y\n"), DataSpec(source="x"), ("scored-pairs", "sentences"))
+    assert caught.value.got == "columns x, y"
+    assert "scored-pairs (sentence1, sentence2, score)" in caught.value.expected
+    assert "columns = {" in caught.value.hint
+
+
+# -- fingerprints
+
+CONTENT = "sentence1\tsentence2\tscore\n가\t나\t1\n"
+
+
+def fingerprint(folder: Path, source: str = "a.tsv", **more: object) -> dict[str, object]:
+    return fingerprint_rows(DataSpec(**{"source": source, "scale": (0, 5), **more}), folder)
+
+
+def test_a_fingerprint_is_plain_json_and_follows_the_content_not_the_place(tmp_path):
+    for name in ("a.tsv", "sub/b.tsv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(CONTENT)
+    first = fingerprint(tmp_path)
+    assert json.loads(json.dumps(first)) == first
+    assert first == fingerprint(tmp_path, "sub/b.tsv") == fingerprint(tmp_path / "sub", "../a.tsv")
+    (tmp_path / "a.tsv").write_text(CONTENT + "다\t라\t2\n")
+    assert first != fingerprint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scale": (0, 10)},
+        {"columns": {"sentence1": "sentence2", "sentence2": "sentence1"}},
+        {"encoding": "cp949"},
+        {"rejects": "skip"},
+        {"sample": 1},
+        {"format": "csv"},
+    ],
+    ids=str,
+)
+def test_every_setting_that_can_change_the_rows_changes_the_fingerprint(tmp_path, change):
+    (tmp_path / "a.tsv").write_text(CONTENT)
+    assert fingerprint(tmp_path, **change) != fingerprint(tmp_path)
+
+
+def test_a_name_that_changes_how_a_file_is_read_changes_the_fingerprint(tmp_path):
+    for name in ("a.tsv", "a.csv"):
+        (tmp_path / name).write_text('sentence\n"가 ""나"""\n')
+    rows = [load_rows(DataSpec(source=name), ("sentences",), tmp_path).rows for name in ("a.tsv", "a.csv")]
+    assert rows[0] != rows[1]
+    assert fingerprint(tmp_path, "a.tsv") != fingerprint(tmp_path, "a.csv")

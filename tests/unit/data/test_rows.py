@@ -1,0 +1,75 @@
+"""Rows and reports: what a reader says about its work, safe to print and complete."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections import Counter
+
+import pytest
+
+from munjang.data.rows import (
+    Document,
+    LabelledPair,
+    ParallelPair,
+    ReadReport,
+    Reject,
+    ScoredPair,
+    pair_key,
+    sentences_of,
+)
+
+
+def test_a_reject_reads_place_then_reason_then_excerpt():
+    assert Reject("a.tsv", 3, "score", "not a number", "4,5").sentence() == "a.tsv:3:score: not a number: 4,5"
+    assert Reject("a.tsv", 3, None, "expected 3 columns, got 2").sentence() == "a.tsv:3: expected 3 columns, got 2"
+
+
+@pytest.mark.parametrize(
+    "reject",
+    [
+        Reject("a.tsv", 1, "score", "wrong", "\x1b[2J\n\u202e" + "x" * 500),
+        Reject("a\x1b[2J.tsv", 1, "score", "wrong"),
+        Reject("a.tsv", 1, "sc\x1bore\n", "wrong"),
+    ],
+    ids=["excerpt", "file", "column"],
+)
+def test_a_reject_is_one_printable_line(reject):
+    assert reject.sentence().isprintable()
+    assert len(reject.sentence()) < 200
+
+
+def test_a_report_names_what_was_read_kept_rejected_and_changed():
+    report = ReadReport("korsts:train", read=5749, kept=5740, rejects=[Reject("a", i, None, "x") for i in range(9)])
+    assert report.sentence() == "korsts:train: 5,749 rows read, 5,740 kept, 9 rejected"
+    report.changes = Counter(nfc=1200, control=3)
+    assert report.sentence().endswith("9 rejected (control in 3, nfc in 1,200)")
+
+
+def test_a_report_as_json_counts_all_rejects_and_lists_the_first_twenty():
+    report = ReadReport("x", "cp949", 30, 5, [Reject("a.tsv", i, None, "wrong") for i in range(25)], Counter(nfc=2))
+    written = json.loads(json.dumps(report.as_dict()))
+    assert written.pop("rejects") == [f"a.tsv:{i}: wrong" for i in range(20)]
+    assert written == {
+        "source": "x",
+        "encoding": "cp949",
+        "read": 30,
+        "kept": 5,
+        "rejected": 25,
+        "changes": {"nfc": 2},
+    }
+
+
+def test_a_pair_has_one_key_in_both_orders_and_spellings():
+    key = pair_key("가 나", "STRASSE")
+    assert key == pair_key("straße ", unicodedata.normalize("NFD", "가  나"))
+    assert key != pair_key("가 나", "가 나")
+
+
+def test_all_texts_of_rows_come_in_order():
+    assert sentences_of(["가", "나"]) == ["가", "나"]
+    assert sentences_of([ScoredPair("가", "나", 0.5), ScoredPair("다", "라", 1.0)]) == ["가", "나", "다", "라"]
+    assert sentences_of([LabelledPair("가", "나", "neutral")]) == ["가", "나"]
+    assert sentences_of([ParallelPair("가", "a")]) == ["가", "a"]
+    assert sentences_of([Document("1", "가"), Document("2", "나")]) == ["가", "나"]
+    assert sentences_of([]) == []
