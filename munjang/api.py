@@ -17,7 +17,7 @@ from munjang.config.recipe import DATA_PREFIX, DataSpec, Recipe, StageOptions
 from munjang.data.catalog import split_name
 from munjang.errors import ConfigError, DiskError
 from munjang.files import new_directory, write_json
-from munjang.pipeline.run import REPORT, StageOutcome, run_recipe, stage_fingerprint, why_run
+from munjang.pipeline.run import REPORT, StageOutcome, run_recipe, stage_directory, stage_fingerprint, why_run
 from munjang.pipeline.stage import Context
 from munjang.progress import Show
 from munjang.stages.inputs import RunInputs
@@ -92,7 +92,7 @@ def explain(
     plan = []
     for number, stage in enumerate(checked.stages, 1):
         fingerprint = fingerprints[stage.name] = stage_fingerprint(stage, checked, inputs, fingerprints)
-        target = directory / "stages" / f"{number:02d}-{stage.name}-{fingerprint[:8]}"
+        target = stage_directory(directory, number, stage.name, fingerprint)
         reason = why_run(stage.name, target, fingerprint, directory)
         plan.append({"stage": stage.name, "kind": stage.kind, "directory": str(target), "reason": reason})
     return plan

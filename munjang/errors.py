@@ -65,7 +65,7 @@ class MunjangError(Exception):
             parts.append(f"got {self.got}")
         if self.hint is not None:
             parts.append(self.hint)
-        return "; ".join(parts)
+        return " ".join("; ".join(parts).split("\n"))
 
     def as_dict(self) -> dict[str, str | None]:
         """The error as every JSON output carries it."""

@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +46,7 @@ def digest_file(path: Path) -> str:
 def digest_folder(folder: Path) -> str:
     """One digest for all files below a folder: names and contents, without hidden files."""
     lines = [f"{name} {digest_file(folder / name)}" for name in _files_below(folder) if name != MANIFEST]
-    return digest_bytes("\n".join(lines).encode())
+    return digest_bytes("\n".join(lines).encode("utf-8", "surrogateescape"))
 
 
 def _files_below(folder: Path) -> list[str]:
@@ -62,7 +63,8 @@ def canonical_json(value: Any) -> str:
 def write_json(path: Path, value: Any) -> None:
     """Replace a small JSON file at once: a reader sees the old content or the new one."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, text.encode() + b"\n")
+    # A lone surrogate (a file name in another encoding) is not UTF-8; escaped it is still JSON.
+    write_bytes(path, text.encode("utf-8", "backslashreplace") + b"\n")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -79,7 +81,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise from_os_error(error, path, doing="write") from error
+        raise _with_free_space(error, path) from error
 
 
 def read_json(path: Path) -> Any:
@@ -88,7 +90,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise from_os_error(error, path, doing="read") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError("this file is damaged", where=path, got=str(error)) from error
 
 
@@ -116,12 +118,23 @@ def new_directory(final: Path, **meta: Any) -> Iterator[Path]:
         _commit(temporary, final, meta)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        if isinstance(error, OSError) and not isinstance(error, MunjangError):
-            raise _with_free_space(error, final) from error
+        refused = _refusal(error)
+        if refused is not None:
+            raise _with_free_space(refused, final) from error
         raise
 
 
+def _refusal(error: BaseException) -> OSError | None:
+    """The operating system's refusal behind an error; safetensors and others carry it as text only."""
+    if isinstance(error, OSError):
+        return error
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
+
+
 def _commit(temporary: Path, final: Path, meta: dict[str, Any]) -> None:
+    # The manifest of a copied directory describes that one.
+    (temporary / MANIFEST).unlink(missing_ok=True)
     files = {}
     for name in _files_below(temporary):
         path = temporary / name
@@ -129,7 +142,8 @@ def _commit(temporary: Path, final: Path, meta: dict[str, Any]) -> None:
         with path.open("rb") as file:
             os.fsync(file.fileno())
         files[name] = {"size": path.stat().st_size, "blake2b": digest_file(path)}
-    write_json(temporary / MANIFEST, {"format": MANIFEST_FORMAT, "meta": meta, "files": files})
+    content = {"format": MANIFEST_FORMAT, "meta": meta, "files": files}
+    write_json(temporary / MANIFEST, {**content, "digest": _manifest_digest(content)})
     for folder in {path.parent for path in temporary.rglob("*")}:
         _flush_folder(folder)
     if final.exists():
@@ -157,18 +171,27 @@ def _with_free_space(error: OSError, path: Path) -> MunjangError:
 def digest_of_manifest(manifest: dict[str, Any]) -> str:
     """What `digest_folder` returns for a committed directory, from the digests that its manifest lists."""
     lines = [f"{name} {entry['blake2b']}" for name, entry in sorted(manifest["files"].items())]
-    return digest_bytes("\n".join(lines).encode())
+    return digest_bytes("\n".join(lines).encode("utf-8", "surrogateescape"))
+
+
+def _manifest_digest(content: dict[str, Any]) -> str:
+    """A digest of the manifest itself, so that a flipped bit in it is found as well."""
+    return digest_bytes(canonical_json(content).encode("utf-8", "backslashreplace"))
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a committed directory, or None where there is none or it cannot be read."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+    if not isinstance(manifest, dict):
         return None
-    if manifest.get("format", 0) > MANIFEST_FORMAT:
+    # The format comes first: a newer one may be digested in another way.
+    newer = isinstance(manifest.get("format"), int) and manifest["format"] > MANIFEST_FORMAT
+    if not newer and manifest.pop("digest", None) != _manifest_digest(manifest):
+        return None
+    if newer:
         raise DataError(
             "this directory was written by a newer Munjang",
             where=folder,

@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from munjang.errors import MissingInputError, UnavailableError
+from munjang.errors import MissingInputError, MunjangError, UnavailableError
 
 #: Seconds until an unreachable hub is given up; huggingface_hub's own retries take minutes.
 REACH_TIMEOUT = 5.0
@@ -23,7 +23,7 @@ def is_offline() -> bool:
 
 
 def _endpoint() -> str:
-    return os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
 
 
 def require_hub(what: str, hint: str) -> None:
@@ -53,8 +53,8 @@ def _knock() -> str | None:
     outcome: list[str | None] = []
 
     def ask() -> None:
-        request = urllib.request.Request(_endpoint(), method="HEAD")
         try:
+            request = urllib.request.Request(_endpoint(), method="HEAD")
             urllib.request.urlopen(request, timeout=REACH_TIMEOUT).close()
             outcome.append(None)
         except urllib.error.HTTPError:
@@ -82,7 +82,7 @@ def fetch_dataset_file(repository: str, config: str, split: str, hint: str) -> P
         UnavailableError: no hub. MissingInputError: the hub has no such file.
     """
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     arguments = {
         "repo_id": repository,
@@ -97,10 +97,8 @@ def fetch_dataset_file(repository: str, config: str, split: str, hint: str) -> P
         require_hub(f"the data set {repository}", hint)
     try:
         return Path(hf_hub_download(**arguments, etag_timeout=REACH_TIMEOUT))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise MissingInputError(
-            f"the hub has no {config}/{split} of {repository}", got=str(error).splitlines()[0][:200], hint=hint
-        ) from None
+    except Exception as error:
+        raise _translated(error, f"{config}/{split} of {repository}", hint) from None
 
 
 def fetch_model(repository: str, hint: str) -> Path:
@@ -110,7 +108,7 @@ def fetch_model(repository: str, hint: str) -> Path:
         UnavailableError: no hub. MissingInputError: the hub has no such model.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "*/*.json", "*/*.safetensors", "README.md"]
     try:
@@ -123,7 +121,15 @@ def fetch_model(repository: str, hint: str) -> Path:
         require_hub(f"the model {repository!r}", hint)
     try:
         return Path(snapshot_download(repository, allow_patterns=patterns, etag_timeout=REACH_TIMEOUT))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise MissingInputError(
-            f"the hub has no model {repository!r}", got=str(error).splitlines()[0][:200], hint=hint
-        ) from None
+    except Exception as error:
+        raise _translated(error, f"model {repository!r}", hint) from None
+
+
+def _translated(error: Exception, what: str, hint: str) -> MunjangError:
+    """An error of the hub's client, whatever its HTTP library raised, as one of ours."""
+    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+
+    got = " ".join(str(error).split())[:200] or type(error).__name__
+    if isinstance(error, RepositoryNotFoundError | EntryNotFoundError | RevisionNotFoundError):
+        return MissingInputError(f"the hub has no {what}", got=got, hint=hint)
+    return UnavailableError(f"the hub did not give {what}", where=_endpoint(), got=got, hint=hint)

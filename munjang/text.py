@@ -22,8 +22,10 @@ _INVISIBLE = re.compile("[\u3164\uffa0\u200b\ufeff\u2060\u00ad]")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufff9-\ufffb]")
 _SPACES = re.compile(r"[\t\n\v\f\r\u2028\u2029]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-#: Characters without a picture of their own: what is left of a text of only these is blank.
-_BLANK = re.compile("[\\s\u115f\u1160\u200c\u200d\u2800\ufe0e\ufe0f]+")
+#: Characters that are drawn as nothing although their category says symbol or letter.
+_FILLERS = "\u115f\u1160\u2800\u3164\uffa0"
+#: Control, format and space characters; and marks, which need a character to stand on.
+_INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp", "Mn", "Mc", "Me"})
 
 
 class Cleaned(NamedTuple):
@@ -34,17 +36,17 @@ class Cleaned(NamedTuple):
 
 
 def is_blank(text: str) -> bool:
-    """True if nothing visible is left: spaces, Hangul fillers, zero-width and control characters only."""
-    return _BLANK.sub("", _CONTROL.sub("", _INVISIBLE.sub("", text))) == ""
+    """True if nothing visible is left: spaces, Hangul fillers, zero-width and control characters, bare marks only."""
+    return all(c in _FILLERS or unicodedata.category(c) in _INVISIBLE_CATEGORIES for c in text)
 
 
 def clean(text: str, max_chars: int = MAX_CHARS) -> Cleaned:
     """Normalise one text.
 
     In this order: lone surrogates become U+FFFD, control characters and invisible fillers go, tabs and line
-    breaks become one space, the text becomes NFC (not NFKC, which would turn compatibility jamo into
-    conjoining ones), outer blanks go, and what exceeds `max_chars` is cut, never inside a Hangul syllable
-    or a combined character.
+    breaks become one space, outer blanks go, what exceeds `max_chars` is cut, never inside a Hangul syllable
+    or a combined character, and the text becomes NFC (not NFKC, which would turn compatibility jamo into
+    conjoining ones).
 
     Args:
         text: any string.
@@ -67,26 +69,30 @@ def clean(text: str, max_chars: int = MAX_CHARS) -> Cleaned:
         if replaced != text:
             changes.append(name)
             text = replaced
-    # A long text is cut before it is normalised, so that the work stays bounded; composing only shortens it.
-    if len(text) > max_chars:
-        text = text[: _boundary(text, max_chars)]
+    text = text.strip()
+    # A long text is cut before it is normalised, so that the work stays bounded, and again after: a few
+    # characters become longer (U+0958 has no composed form).
+    shortened = _cut(text, max_chars)
+    composed = unicodedata.normalize("NFC", shortened)
+    final = _cut(composed, max_chars)
+    if len(shortened) < len(text) or len(final) < len(composed):
         changes.append("cut")
-    composed = unicodedata.normalize("NFC", text)
-    if composed != text:
+    if composed != shortened:
         changes.append("nfc")
-        text = composed
-    return Cleaned(text.strip(), tuple(changes))
+    return Cleaned(final.strip(), tuple(changes))
 
 
-def _boundary(text: str, limit: int) -> int:
-    """The last position up to `limit` that does not split a grapheme (jamo, marks, joiners)."""
+def _cut(text: str, limit: int) -> str:
+    """The longest start of a text within `limit` that does not split a grapheme (jamo, marks, joiners, skin tones)."""
+    if len(text) <= limit:
+        return text
     for position in range(limit, max(limit - 64, 0), -1):
         character = text[position]
         conjoining = "\u1160" <= character <= "\u11ff" or "\ud7b0" <= character <= "\ud7fb"
-        joined = character in "\u200d\ufe0f" or text[position - 1] == "\u200d"
-        if not conjoining and not joined and not unicodedata.combining(character):
-            return position
-    return limit
+        joined = character == "\u200d" or text[position - 1] == "\u200d" or "\U0001f3fb" <= character <= "\U0001f3ff"
+        if not conjoining and not joined and not unicodedata.category(character).startswith("M"):
+            return text[:position]
+    return text[:limit]
 
 
 class TextChanges:

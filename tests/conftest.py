@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 import munjang.errors
+from munjang.data.catalog import SAMPLE_FOLDER
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -68,3 +69,70 @@ def python() -> Callable[..., subprocess.Popen[str]]:
         )
 
     return start
+
+
+@pytest.fixture(scope="session")
+def tiny_bi(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bi-encoder of two layers with random weights and a vocabulary of single characters; loads in a blink."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    text = "".join(path.read_text(encoding="utf-8") for path in sorted(SAMPLE_FOLDER.glob("*.t*")))
+    characters = sorted({c for c in text if not c.isspace()})
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = {piece: i for i, piece in enumerate([*special, *characters, *(f"##{c}" for c in characters)])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])],
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=96,
+    )
+    torch.manual_seed(7)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=96,
+        initializer_range=0.3,
+    )
+    folder = tmp_path_factory.mktemp("models")
+    body = folder / "body"
+    BertModel(config).save_pretrained(body)
+    fast.save_pretrained(body)
+    transformer = Transformer(str(body), max_seq_length=96)
+    model = SentenceTransformer(
+        modules=[transformer, Pooling(32, "mean"), Normalize()],
+        device="cpu",
+        prompts={"query": "질문: ", "document": "글: "},
+        default_prompt_name="query",
+    )
+    model.save_pretrained(str(folder / "tiny-bi"), create_model_card=False)
+    return folder / "tiny-bi"
+
+
+@pytest.fixture(scope="session")
+def tiny_cross(tiny_bi: Path) -> Path:
+    """A cross-encoder with the body of `tiny_bi` and a random head."""
+    from munjang.train.cross import new_cross_encoder
+
+    model = new_cross_encoder(tiny_bi, "mean", 96, "cpu", seed=3)
+    folder = tiny_bi.with_name("tiny-cross")
+    model.save_pretrained(str(folder), create_model_card=False)
+    return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -24,19 +25,25 @@ app = App(
     help_epilogue=f"Exit status:\n\n{_STATUSES}",
     version=__version__,
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 # Verbs load when they run, so their help lines stand here.
-for _verb, _place, _help in (
-    ("run", "run:run", "Walk a recipe from data to search; skip what is done, redo what was killed."),
-    ("doctor", "doctor:doctor", "Look for mistakes in data sets before anything is trained."),
-    ("train", "train:app", "Train one bi-encoder or cross-encoder."),
-    ("evaluate", "evaluate:evaluate", "Measure models on scored pairs, with 95% intervals."),
-    ("index", "index:app", "Make an index of texts to search in."),
-    ("search", "search:search", "Find the texts nearest to a query, before and after reranking."),
-    ("data", "lists:data", "List the data sets that are known by name."),
-    ("models", "lists:models", "List the models that come from the package index."),
+train = App(name="train", help="Train one bi-encoder or cross-encoder.", help_epilogue="")
+index = App(name="index", help="Make an index of texts to search in.", help_epilogue="")
+for _app, _place, _help in (
+    (app, "run:run", "Walk a recipe from data to search; skip what is done, redo what was killed."),
+    (app, "doctor:doctor", "Look for mistakes in data sets before anything is trained."),
+    (train, "train:bi", "Train a bi-encoder and keep the weights that are best on dev."),
+    (train, "train:cross", "Train a cross-encoder and keep the weights that are best on dev."),
+    (app, "evaluate:evaluate", "Measure models on scored pairs, with 95% intervals."),
+    (index, "index:build", "Encode texts into an index."),
+    (app, "search:search", "Find the texts nearest to a query, before and after reranking."),
+    (app, "lists:data", "List the data sets that are known by name."),
+    (app, "lists:models", "List the models that come from the package index."),
 ):
-    app.command(f"munjang.cli.{_place}", name=_verb, help=_help, help_epilogue="")
+    _app.command(f"munjang.cli.{_place}", name=_place.split(":")[1], help=_help, help_epilogue="")
+app.command(train)
+app.command(index)
 
 
 class _TerminatedError(BaseException):
@@ -67,10 +74,12 @@ def run_command(arguments: list[str]) -> int:
         print_error(error, as_json)
         return error.exit_status
     except KeyboardInterrupt:
-        stderr().print("stopped; what was finished is kept, and the same command goes on from there")
+        stderr().print("stopped; what was finished is kept, and the same command goes on from there", soft_wrap=True)
         return 130
     except _TerminatedError:
-        stderr().print("stopped by SIGTERM; what was finished is kept, and the same command goes on from there")
+        stderr().print(
+            "stopped by SIGTERM; what was finished is kept, and the same command goes on from there", soft_wrap=True
+        )
         return 143
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -104,6 +113,7 @@ def _quiet_libraries() -> None:
         "TQDM_DISABLE": "1",
     }.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from munjang.evaluate.options import EvaluateOptions
 
 def evaluate(
     *models: str,
-    on: Annotated[list[str], Parameter(consume_multiple=True, negative=())],
+    on: Annotated[list[str], Parameter(consume_multiple=(1, None), negative=())],
     baseline: str | None = None,
     symmetric: bool = True,
     out: Path = Path("evaluation"),

@@ -5,16 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from munjang import api
 from munjang.cli.output import Reading, Running, print_json, relative, showing, stdout
 from munjang.index.options import IndexOptions
 
-app = App(name="index", help="Make an index of texts to search in.")
 
-
-@app.command
 def build(
     *documents: str,
     model: str = "bundled:e5-small",

@@ -67,7 +67,8 @@ def _as_json(result: api.RunResult) -> dict[str, Any]:
 
 def _print(result: api.RunResult) -> None:
     console = stdout()
-    for _, outcome in result.of_kind("evaluate"):
+    evaluations = result.of_kind("evaluate")[-1:]
+    for _, outcome in evaluations:
         console.print(evaluation_table(outcome.report, outcome.name))
     for _, outcome in result.of_kind("search"):
         console.print(_search_table(outcome.report))
@@ -76,13 +77,28 @@ def _print(result: api.RunResult) -> None:
     else:
         seconds = sum(o.report["seconds"] for o in result.outcomes if o.ran)
         console.print(f"{sum(o.ran for o in result.outcomes)} of {len(result.outcomes)} stages ran, {seconds:.0f} s")
-    for _, outcome in result.of_kind("evaluate"):
-        console.print(f"report ({outcome.name}): {relative(outcome.directory / 'report.html')}", soft_wrap=True)
+    for _, outcome in evaluations:
+        for line in verdicts(outcome.report):
+            console.print(line)
+        console.print(f"report: {relative(outcome.directory / 'report.html')}", soft_wrap=True)
     for stage, outcome in zip(result.recipe.stages, result.outcomes, strict=True):
         if stage.produces in ("bi-encoder", "cross-encoder"):
             console.print(f"{stage.produces} ({outcome.name}): {relative(outcome.directory / 'model')}", soft_wrap=True)
     if result.of_kind("index"):
         console.print(f'search: munjang search {relative(result.directory)} "질문을 여기에"', soft_wrap=True)
+
+
+def verdicts(report: dict[str, Any]) -> list[str]:
+    """One line a model and set: better, worse, or not told apart from the baseline."""
+    lines = []
+    for cell in report["cells"]:
+        difference = cell["against_baseline"]
+        if not difference or difference["low"] is None:
+            continue
+        better, worse = difference["low"] > 0, difference["high"] < 0
+        word = "better than" if better else "WORSE than" if worse else "not told apart from"
+        lines.append(f"{cell['model']} on {cell['set']}: {word} {report['baseline']} ({difference['value']:+.2f})")
+    return lines
 
 
 def _search_table(report: dict[str, Any]) -> Any:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from munjang import api
 from munjang.cli.output import Reading, Running, print_json, relative, showing, stdout
 from munjang.train.options import TrainBiOptions, TrainCrossOptions, TrainOptions
 
-app = App(name="train", help="Train one model on scored pairs; a recipe trains them in chains.")
-_Many = Annotated[list[str], Parameter(consume_multiple=True, negative=())]
+_Many = Annotated[list[str], Parameter(consume_multiple=(1, None), negative=())]
 
 
-@app.command
 def bi(
     *,
     model: str = "bundled:e5-small",
@@ -54,7 +52,6 @@ def bi(
     return _train(TrainBiOptions, model, train, dev, exclude, out, settings, seed, reading, common)
 
 
-@app.command
 def cross(
     *,
     model: str = "bundled:e5-small",

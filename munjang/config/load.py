@@ -34,14 +34,14 @@ def load_recipe(path: Path, kinds: Mapping[str, type[StageOptions]], overrides: 
         ConfigError: the file is not TOML, or anything in it is wrong; all mistakes are listed.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise MissingInputError(
             "no such recipe", where=path, hint="recipes/quickstart.toml is one to start from"
         ) from None
     except OSError as error:
         raise from_os_error(error, path, doing="read") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError("this is not a TOML file", where=path, got=str(error)) from error
     for override in overrides:
         _apply(raw, override)
@@ -55,12 +55,13 @@ def parse_recipe(raw: dict[str, Any], kinds: Mapping[str, type[StageOptions]], *
     if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
         problems.append('name: a recipe needs a name without slashes, such as name = "support"')
     if not isinstance(title, str):
-        problems.append(f"title: expected a string, got {title!r}")
+        problems.append(f"title: expected a string, got {_show(title)}")
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
-        problems.append(f"seed: expected a whole number from 0 to 4294967295, got {seed!r}")
+        problems.append(f"seed: expected a whole number from 0 to 4294967295, got {_show(seed)}")
     data = _check_data(raw.get("data", {}), problems)
     stages = _check_stages(raw.get("stage"), kinds, problems)
-    _check_references(stages, data, problems)
+    named = {table.get("name") for table in raw.get("stage", []) if isinstance(table, dict)} if stages else set()
+    _check_references(stages, data, named - {stage.name for stage in stages}, problems)
     if problems:
         count = f"{len(problems)} mistake" + ("s" if len(problems) > 1 else "")
         raise ConfigError(f"{count} in this recipe:\n" + "\n".join(f"  - {p}" for p in problems), where=where)
@@ -88,15 +89,14 @@ def _check_stages(raw: Any, kinds: Mapping[str, type[StageOptions]], problems: l
     for number, table in enumerate(raw):
         place = f"stage[{number}]"
         if not isinstance(table, dict):
-            problems.append(f"{place}: expected a table, got {table!r}")
+            problems.append(f"{place}: expected a table, got {_show(table)}")
             continue
         table = dict(table)
         kind = table.pop("kind", None)
         place = f"stage.{table['name']}" if isinstance(table.get("name"), str) else place
-        if kind not in kinds:
-            problems.append(
-                f"{place}.kind: expected one of {', '.join(sorted(kinds))}, got {kind!r}{_closest(kind, kinds)}"
-            )
+        if not isinstance(kind, str) or kind not in kinds:
+            known = ", ".join(sorted(kinds))
+            problems.append(f"{place}.kind: expected one of {known}, got {_show(kind)}{_closest(kind, kinds)}")
             continue
         try:
             stage = kinds[kind].model_validate(table)
@@ -109,7 +109,10 @@ def _check_stages(raw: Any, kinds: Mapping[str, type[StageOptions]], problems: l
     return stages
 
 
-def _check_references(stages: list[StageOptions], data: dict[str, DataSpec], problems: list[str]) -> None:
+def _check_references(
+    stages: list[StageOptions], data: dict[str, DataSpec], broken: set[Any], problems: list[str]
+) -> None:
+    """Check what stages name; stages that are `broken` have been reported and count as there."""
     made: dict[str, str] = {}
     names = [stage.name for stage in stages]
     for stage in stages:
@@ -120,7 +123,7 @@ def _check_references(stages: list[StageOptions], data: dict[str, DataSpec], pro
                 if target in made and made[target] not in reference.accepts:
                     expected = " or ".join(reference.accepts)
                     problems.append(f"{place}: {value} makes {made[target]}, expected {expected}")
-                elif target not in made:
+                elif target not in made and target not in broken:
                     reason = "comes later" if target in names else f"does not exist{_closest(target, made)}"
                     problems.append(f"{place}: {value} {reason}")
             elif value.startswith(DATA_PREFIX) and value[len(DATA_PREFIX) :] not in data:
@@ -139,12 +142,21 @@ def explain_validation(error: ValidationError, model: type[BaseModel], place: st
             lines.append(f"{path}: this key is required")
         else:
             message = item["msg"].removeprefix("Value error, ")
-            lines.append(f"{path}: {message[0].lower()}{message[1:]}, got {item['input']!r}")
+            lines.append(f"{path}: {message[0].lower()}{message[1:]}, got {_show(item['input'])}")
     return lines
 
 
+def _show(value: object) -> str:
+    """A value as it may stand in a message: `repr`, bounded, and safe for numbers of thousands of digits."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} that is too large to print"
+    return text if len(text) <= 200 else text[:199] + "…"
+
+
 def _closest(word: object, candidates: Any) -> str:
-    near = difflib.get_close_matches(str(word), [str(c) for c in candidates], n=1)
+    near = difflib.get_close_matches(_show(word).strip("'"), [str(c) for c in candidates], n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
@@ -155,8 +167,10 @@ def _apply(raw: dict[str, Any], override: str) -> None:
             "cannot read this override", where=f"--set {override}", expected="KEY=VALUE, such as stage.bi.epochs=2"
         )
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        parsed = tomllib.loads(f"value = {text}")
+        # More than one key means that the text is not one value: it is a string with line breaks.
+        value = parsed["value"] if len(parsed) == 1 else text
+    except (ValueError, RecursionError):
         value = text
     *parents, last = path.split(".")
     target: Any = raw

@@ -6,6 +6,7 @@ knows what all stages share and how one refers to another.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -77,8 +78,8 @@ class DataSpec(Frozen):
 
     @model_validator(mode="after")
     def _ordered_scale(self) -> DataSpec:
-        if self.scale is not None and not self.scale[0] < self.scale[1]:
-            raise ValueError(f"scale must go from low to high, got {list(self.scale)}")
+        if self.scale is not None and not (all(map(math.isfinite, self.scale)) and self.scale[0] < self.scale[1]):
+            raise ValueError("scale must be two finite numbers, from low to high")
         return self
 
 
@@ -102,10 +103,14 @@ class StageOptions(Frozen):
                     yield option, item, mark
 
     def fingerprint_arguments(self) -> dict[str, Any]:
-        """The options that can change the result, as JSON values; inputs are fingerprinted apart."""
+        """The options that can change the result, as JSON values.
+
+        Inputs are fingerprinted apart, by content: of a stage that is read, the name does not count.
+        """
         fields = type(self).model_fields
         neutral = {o for o, f in fields.items() if any(isinstance(m, Neutral) for m in f.metadata)}
-        return self.model_dump(mode="json", exclude=neutral | {"name"})
+        neutral |= {option for option, _, reference in self.references() if reference.neutral}
+        return _without_stage_names(self.model_dump(mode="json", exclude=neutral | {"name"}))
 
 
 def _marks(annotation: Any, metadata: list[Any]) -> Iterator[Reference]:
@@ -114,6 +119,14 @@ def _marks(annotation: Any, metadata: list[Any]) -> Iterator[Reference]:
     yield from (m for m in getattr(annotation, "__metadata__", ()) if isinstance(m, Reference))
     for argument in getattr(annotation, "__args__", ()):
         yield from _marks(argument, [])
+
+
+def _without_stage_names(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_stage_names(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_stage_names(item) for item in value]
+    return STAGE_PREFIX if isinstance(value, str) and value.startswith(STAGE_PREFIX) else value
 
 
 def _strings(value: Any) -> Iterator[str]:

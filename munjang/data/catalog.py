@@ -196,10 +196,12 @@ def locate(source: str, base: Path) -> Located:
     known = split_name(source)
     if known is not None:
         return _locate_known(*known)
-    path = Path(source).expanduser()
-    path = path if path.is_absolute() else base / path
-    if path.exists():
-        return Located((path,), None, None, {}, True, source)
+    try:
+        path = base / Path(source).expanduser()
+        if path.exists():
+            return Located((path,), None, None, {}, True, source)
+    except (OSError, RuntimeError, ValueError):
+        path = Path("unusable")  # a name that no file can have
     hint = "list the known names with: munjang data"
     near = difflib.get_close_matches(source.split(":")[0], list(CATALOG), n=1)
     if near and not path.suffix:

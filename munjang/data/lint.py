@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ from munjang.text import match_key, printable
 
 #: Below this share of a set, identical sides look like chance; above it, like a column read twice.
 _SAME_COLUMN = 0.5
+_HELD_OUT = frozenset({"dev", "test", "valid", "validation", "eval"})
 _SEVERITIES = ("error", "warning", "note")
 
 
@@ -117,9 +119,8 @@ def _repeated_pairs(name: str, rows: list[ScoredPair]) -> list[Finding]:
         )
     same = len(repeated) - len(conflicting)
     if same:
-        findings.append(
-            Finding("note", "duplicate-pairs", name, f"{same:,} pairs occur more than once with the same score")
-        )
+        message = f"{same:,} pairs occur more than once, with scores at most a tenth of the scale apart"
+        findings.append(Finding("note", "duplicate-pairs", name, message))
     return findings
 
 
@@ -136,7 +137,7 @@ def _repeated_texts(name: str, rows: list[Any]) -> list[Finding]:
 
 def is_held_out(name: str) -> bool:
     """True for names of splits that training must not see."""
-    return name.rsplit(":", 1)[-1].rsplit("-", 1)[-1] in ("dev", "test", "validation", "eval")
+    return not _HELD_OUT.isdisjoint(re.findall("[a-z]+", name.replace("\\", "/").rsplit("/", 1)[-1].lower()))
 
 
 def leakage(sets: Mapping[str, list[Any]]) -> list[Finding]:

@@ -7,9 +7,12 @@ from pathlib import Path
 from munjang.config.recipe import DataSpec
 from munjang.data.catalog import Located, locate
 from munjang.data.readers import ALIASES, ROLES, Rows, read_aligned, read_rows
-from munjang.data.tables import file_format, open_table
+from munjang.data.tables import file_format, flat_names, open_table
 from munjang.errors import DataError
 from munjang.files import digest_file
+
+#: Raised when the same file gives other rows than before.
+READER_VERSION = 1
 
 
 def load_rows(spec: DataSpec, kinds: tuple[str, ...], base: Path, seed: int = 42) -> Rows:
@@ -34,7 +37,7 @@ def load_rows(spec: DataSpec, kinds: tuple[str, ...], base: Path, seed: int = 42
             got=kind,
         )
     if len(located.paths) == 2:
-        rows = read_aligned(*located.paths, encoding=spec.encoding)
+        rows = read_aligned(*located.paths, spec, seed)
     else:
         rows = read_rows(located.paths[0], kind, _merge(spec, located), header=located.header, seed=seed)
     rows.report.source = located.name
@@ -48,17 +51,20 @@ def _merge(spec: DataSpec, located: Located) -> DataSpec:
 
 
 def infer_kind(path: Path, spec: DataSpec, kinds: tuple[str, ...]) -> str:
-    """The kind of rows in a file: the only one accepted, else the first whose columns are all there."""
+    """The kind of rows in a file: the only one accepted, scored pairs where a
+    scale is declared, else the first whose columns are all there."""
     candidates = [k for k in kinds if k in ROLES]
     if len(candidates) == 1:
         return candidates[0]
     if file_format(path, spec.format) == "txt":
         return "sentences"
+    if spec.scale is not None and "scored-pairs" in candidates:
+        return "scored-pairs"
     table = open_table(path, spec.format, spec.encoding)
     names = table.columns
     if names is None:
         first = next(table.records, None)
-        names = list(first.fields) if first and first.fields else []
+        names = flat_names(first.fields) if first and first.fields else []
     for kind in candidates:
         if all(str(spec.columns.get(role, "")) in names or set(ALIASES[role]) & set(names) for role in ROLES[kind]):
             return kind
@@ -74,5 +80,13 @@ def infer_kind(path: Path, spec: DataSpec, kinds: tuple[str, ...]) -> str:
 def fingerprint_rows(spec: DataSpec, base: Path) -> dict[str, object]:
     """What decides the rows that would be read: the files' digests and the reader's settings, not their paths."""
     located = locate(spec.source, base)
-    settings = spec.model_dump(mode="json", exclude={"source"})
-    return {"files": [digest_file(path) for path in located.paths], "reader": 1, **settings}
+    settings = _merge(spec, located).model_dump(mode="json", exclude={"source"})
+    return {
+        **settings,
+        "reader": READER_VERSION,
+        "rows": located.rows,
+        "header": located.header,
+        # The same bytes mean other rows under another format, and the format may come from the file's name.
+        "format": [file_format(path, spec.format) for path in located.paths if located.rows != "parallel-pairs"],
+        "files": [digest_file(path) for path in located.paths],
+    }

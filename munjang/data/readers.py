@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from munjang.config.recipe import DataSpec
 from munjang.data.rows import Document, LabelledPair, ParallelPair, Qrel, ReadReport, Reject, ScoredPair
-from munjang.data.tables import Record, open_table
+from munjang.data.tables import Record, column_name, flat_names, open_table
 from munjang.errors import DataError
 from munjang.text import MAX_CHARS, TextChanges, is_blank
 
@@ -43,6 +44,10 @@ ROLES: dict[str, tuple[str, ...]] = {
     "documents": ("id", "text"),
     "qrels": ("query_id", "doc_id", "relevance"),
 }
+
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity|nan)", re.ASCII | re.IGNORECASE)
+_WHOLE = re.compile(r"[+-]?\d{1,9}", re.ASCII)
 
 
 class _BadCellError(Exception):
@@ -79,27 +84,38 @@ def read_rows(path: Path, kind: str, spec: DataSpec, *, header: bool = True, see
     report = ReadReport(str(path), table.encoding)
     changes = TextChanges()
     build = _builder(kind, spec, changes, path)
-    columns: dict[str, str] | None = None
+    # A table with a header says its columns; of records without one, the first that has them all does.
+    columns = _columns(kind, spec, table.columns, path) if table.columns is not None else None
     rows = []
     for record in table.records:
         report.read += 1
-        if columns is None and record.fields is not None:
-            columns = _columns(kind, spec, table.columns or _flat_names(record.fields), path)
         try:
+            if columns is None and record.fields is not None:
+                columns = _columns(kind, spec, flat_names(record.fields), path)
             rows.append(build(record, columns))
+        except DataError as error:
+            report.rejects.append(Reject(path.name, record.line, None, error.what, error.got or ""))
+            if spec.rejects == "stop":
+                error.where = f"{path}:{record.line}"
+                error.args = (error.sentence(),)
+                raise
         except _BadCellError as bad:
             column = (columns or {}).get(bad.role, bad.role) or None
             reject = Reject(path.name, record.line, column, bad.reason, bad.excerpt)
             report.rejects.append(reject)
             if spec.rejects == "stop":
                 raise _stopped(reject, path) from None
+    return _finished(rows, report, changes, spec.sample, seed)
+
+
+def _finished(rows: list, report: ReadReport, changes: TextChanges, sample: int | None, seed: int) -> Rows:
     report.kept, report.changes = len(rows), changes.counts
     if not rows:
-        raise DataError(
-            "no rows were left after reading", where=path, expected="at least one row", got=f"{report.read} read"
-        )
-    if spec.sample is not None and spec.sample < len(rows):
-        picked = sorted(random.Random(seed).sample(range(len(rows)), spec.sample))
+        first = f", the first because: {report.rejects[0].sentence()}" if report.rejects else ""
+        got = f"{report.read} read, {len(report.rejects)} rejected{first}"
+        raise DataError("no rows were left after reading", where=report.source, expected="at least one row", got=got)
+    if sample is not None and sample < len(rows):
+        picked = sorted(random.Random(seed).sample(range(len(rows)), sample))
         rows = [rows[i] for i in picked]
     return Rows(rows, report)
 
@@ -114,15 +130,6 @@ def _stopped(reject: Reject, path: Path) -> DataError:
     )
 
 
-def _flat_names(fields: dict[str, Any]) -> list[str]:
-    names = []
-    for name, value in fields.items():
-        names.append(name)
-        if isinstance(value, dict):
-            names.extend(f"{name}.{inner}" for inner in value)
-    return names
-
-
 def _columns(kind: str, spec: DataSpec, names: list[str], path: Path) -> dict[str, str]:
     unknown = sorted(set(spec.columns) - set(ROLES[kind]))
     if unknown:
@@ -133,10 +140,11 @@ def _columns(kind: str, spec: DataSpec, names: list[str], path: Path) -> dict[st
             got=", ".join(unknown),
         )
     found = {}
+    spelled = {column_name(name): name for name in names}
     for role in ROLES[kind]:
         wanted = spec.columns.get(role)
-        candidates = ALIASES[role] if wanted is None else (str(wanted),)
-        column = next((c for c in candidates if c in names), None)
+        candidates = ALIASES[role] if wanted is None else (column_name(str(wanted)),)
+        column = next((spelled[c] for c in candidates if c in spelled), None)
         if column is None:
             what = f"there is no column for {role}" if wanted is None else f"there is no column {wanted!r} for {role}"
             raise DataError(
@@ -198,7 +206,7 @@ def _cell(fields: dict[str, Any], column: str) -> Any:
 def _text(role: str, value: Any, changes: TextChanges) -> str:
     if value is None:
         raise _BadCellError(role, "the text is missing")
-    if isinstance(value, int) and role.endswith("id"):
+    if isinstance(value, int) and not isinstance(value, bool) and role.endswith("id"):
         value = str(value)
     if not isinstance(value, str):
         raise _BadCellError(role, f"expected a text, got {type(value).__name__}", value)
@@ -215,6 +223,9 @@ def _score(value: Any, low: float, high: float) -> float:
             "score", "the score is missing" if value is None else "expected a number, got true or false", value
         )
     try:
+        # float() alone would take "0_4" for 4.
+        if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
+            raise ValueError
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         text = str(value)
@@ -240,23 +251,30 @@ def _label(value: Any) -> str:
 
 
 def _relevance(value: Any) -> int:
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        raise _BadCellError("relevance", "expected a whole number", value) from None
+    whole = (isinstance(value, int) and not isinstance(value, bool)) or (
+        isinstance(value, float) and value.is_integer()
+    )
+    if not whole and not (isinstance(value, str) and _WHOLE.fullmatch(value.strip())):
+        raise _BadCellError("relevance", "expected a whole number of 0 or more", value)
+    number = int(value)
     if number < 0:
         raise _BadCellError("relevance", "relevance cannot be negative", value)
     return number
 
 
-def read_aligned(source: Path, target: Path, encoding: str | None = None) -> Rows:
+def read_aligned(source: Path, target: Path, spec: DataSpec, seed: int = 42) -> Rows:
     """Read two text files that are aligned by line as parallel pairs.
 
+    Args:
+        source, target: the two files.
+        spec: encoding, what a reject does, and how many rows to draw.
+        seed: draws `spec.sample` rows.
+
     Raises:
-        DataError: the files have different numbers of lines.
+        DataError: the files have different numbers of lines; a line is blank and `spec.rejects` is `stop`.
     """
-    tables = [open_table(p, "txt", encoding) for p in (source, target)]
-    lines: list[list[Record]] = [list(t.records) for t in tables]
+    tables = [open_table(p, "txt", spec.encoding) for p in (source, target)]
+    lines = [list(table.records) for table in tables]
     if len(lines[0]) != len(lines[1]):
         raise DataError(
             "these two files are not aligned: their numbers of lines differ",
@@ -265,20 +283,24 @@ def read_aligned(source: Path, target: Path, encoding: str | None = None) -> Row
         )
     changes = TextChanges()
     report = ReadReport(f"{source}, {target}", tables[0].encoding, read=len(lines[0]))
-    rows = list(_aligned_pairs(lines, changes, report, source.name))
-    report.kept, report.changes = len(rows), changes.counts
-    return Rows(rows, report)
-
-
-def _aligned_pairs(
-    lines: list[list[Record]], changes: TextChanges, report: ReadReport, name: str
-) -> Iterator[ParallelPair]:
+    rows = []
     for left, right in zip(*lines, strict=True):
         try:
-            if left.fields is None or right.fields is None:
-                raise _BadCellError("", left.problem or right.problem)
-            yield ParallelPair(
-                _text("source", left.fields["sentence"], changes), _text("target", right.fields["sentence"], changes)
+            rows.append(
+                ParallelPair(
+                    *(_aligned_text(r, record, changes) for r, record in (("source", left), ("target", right)))
+                )
             )
         except _BadCellError as bad:
-            report.rejects.append(Reject(name, left.line, bad.role or None, bad.reason, bad.excerpt))
+            file = target if bad.role == "target" else source
+            reject = Reject(file.name, left.line, bad.role, bad.reason, bad.excerpt)
+            report.rejects.append(reject)
+            if spec.rejects == "stop":
+                raise _stopped(reject, file) from None
+    return _finished(rows, report, changes, spec.sample, seed)
+
+
+def _aligned_text(role: str, record: Record, changes: TextChanges) -> str:
+    if record.fields is None:
+        raise _BadCellError(role, record.problem)
+    return _text(role, record.fields["sentence"], changes)

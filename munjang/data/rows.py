@@ -62,7 +62,7 @@ class Reject:
 
     def sentence(self) -> str:
         """`file:line:column: reason: excerpt` on one line, safe for a terminal."""
-        place = f"{self.file}:{self.line}" + (f":{self.column}" if self.column else "")
+        place = printable(f"{self.file}:{self.line}" + (f":{self.column}" if self.column else ""))
         return f"{place}: {self.reason}" + (f": {printable(self.excerpt, 80)}" if self.excerpt else "")
 
 

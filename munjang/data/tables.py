@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from munjang.data.encodings import MAX_LINE, detect_encoding, numbered_lines
 from munjang.errors import DataError, MissingInputError, from_os_error
 
 FORMATS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".parquet": "parquet", ".txt": "txt"}
+csv.field_size_limit(MAX_LINE)
 #: A quoted CSV field may span this many lines; beyond it the quote counts as a stray one.
 _MAX_FIELD_LINES = 20
 
@@ -93,11 +95,23 @@ def _delimited(path: Path, encoding: str, kind: str, header: bool) -> Table:
     first = next(rows, None)
     if first is None:
         raise DataError("this file is empty", where=path, expected="a header line and rows")
-    columns = [str(cell).strip() for cell in first[1] or []]
+    line, cells, problem = first
+    if cells is None:
+        raise DataError(f"the header cannot be read: {problem}", where=f"{path}:{line}")
+    columns = [column_name(cell) for cell in cells]
+    _require_distinct(columns, f"{path}:{line}")
+    return Table(columns, encoding, _named_columns(rows, columns))
+
+
+def column_name(name: str) -> str:
+    """A column's name as it is compared: NFC, without outer blanks."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
+def _require_distinct(columns: list[str], where: str) -> None:
     repeated = sorted({c for c in columns if columns.count(c) > 1})
     if repeated:
-        raise DataError("a column name occurs twice in the header", where=f"{path}:{first[0]}", got=", ".join(repeated))
-    return Table(columns, encoding, _named_columns(rows, columns))
+        raise DataError("a column name occurs twice", where=where, got=", ".join(repeated))
 
 
 def _named_columns(rows: Iterator[tuple[int, list[str] | None, str]], columns: list[str]) -> Iterator[Record]:
@@ -147,16 +161,21 @@ def _csv_rows(path: Path, encoding: str) -> Iterator[tuple[int, list[str] | None
             yield number, None, f"the line is longer than {MAX_LINE:,} characters"
             continue
         cells = _csv_cells(text)
+        stray = cells is None and not _is_open(text)
         taken: list[tuple[int, str | None]] = []
         joined = text
-        while cells is None and len(taken) < _MAX_FIELD_LINES and (follower := pull()) is not None:
+        while cells is None and not stray and len(taken) < _MAX_FIELD_LINES and (follower := pull()) is not None:
             taken.append(follower)
             if follower[1] is None:
                 break
             joined += "\n" + follower[1]
             candidate = _csv_cells(joined)
-            if candidate is not None and (width is None or len(candidate) == width):
-                cells = candidate
+            if candidate is not None:
+                # Complete, but of another width: the quote was a stray one, and no further line mends that.
+                cells = candidate if width is None or len(candidate) == width else None
+                break
+            if not _is_open(joined):
+                break
         if cells is None:
             waiting[:0] = taken
             yield number, None, "a double quote is not closed, or text follows a closed one"
@@ -174,6 +193,15 @@ def _csv_cells(text: str) -> list[str] | None:
     return rows[0] if len(rows) == 1 else [""] if not rows else None
 
 
+def _is_open(text: str) -> bool:
+    """True if a record that cannot be read may become whole with further lines: its last quote is still open."""
+    try:
+        list(csv.reader([line + "\n" for line in text.split("\n")], strict=True))
+    except csv.Error as error:
+        return "unexpected end of data" in str(error)
+    return False
+
+
 def _text(path: Path, encoding: str) -> Iterator[Record]:
     for number, line in numbered_lines(path, encoding):
         if line is None:
@@ -184,7 +212,7 @@ def _text(path: Path, encoding: str) -> Iterator[Record]:
 
 def _load_json(text: str) -> tuple[Any, str]:
     try:
-        return json.loads(text, parse_constant=_refuse_constant), ""
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_distinct_keys), ""
     except RecursionError:
         return None, "nested too deeply"
     except ValueError as error:
@@ -193,6 +221,14 @@ def _load_json(text: str) -> tuple[Any, str]:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a number that JSON knows")
+
+
+def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} occurs twice")
+    return found
 
 
 def _jsonl(path: Path, encoding: str) -> Iterator[Record]:
@@ -222,20 +258,43 @@ def _json(path: Path, encoding: str) -> Table:
     return Table(None, encoding, records)
 
 
+def flat_names(fields: dict[str, Any]) -> list[str]:
+    """The columns of a record; a nested object gives `outer.inner` and no column of its own."""
+    names = []
+    for name, value in fields.items():
+        names.extend([f"{name}.{inner}" for inner in value] if isinstance(value, dict) else [name])
+    return names
+
+
 def _parquet(path: Path) -> Table:
     import pyarrow
     import pyarrow.parquet
 
+    failures = (pyarrow.ArrowException, OSError, UnicodeDecodeError, ValueError)
     try:
         file = pyarrow.parquet.ParquetFile(path)
-    except pyarrow.ArrowInvalid as error:
-        raise DataError("this is not a Parquet file", where=path, got=str(error).splitlines()[0]) from error
+        schema = file.schema_arrow
+    except failures as error:
+        raise DataError("this is not a Parquet file, or a damaged one", where=path, got=_first_line(error)) from error
+    _require_distinct(list(schema.names), str(path))
+    columns = flat_names(
+        {f.name: {c.name: None for c in f.type} if pyarrow.types.is_struct(f.type) else None for f in schema}
+    )
 
     def records() -> Iterator[Record]:
         number = 0
-        for batch in file.iter_batches(batch_size=4096):
-            for row in batch.to_pylist():
-                number += 1
-                yield Record(number, row)
+        try:
+            for batch in file.iter_batches(batch_size=4096):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield Record(number, row)
+        except failures as error:
+            raise DataError(
+                "this Parquet file is damaged", where=f"{path}:{number + 1}", got=_first_line(error)
+            ) from error
 
-    return Table(list(file.schema_arrow.names), "parquet", records())
+    return Table(columns, "parquet", records())
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

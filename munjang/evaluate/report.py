@@ -116,16 +116,20 @@ def _plot(figure: Any, height: int) -> str:
 
 
 def _intervals_plot(result: Evaluation) -> str:
+    """Each set is a band of the y axis, each model a line in it, so that no interval hides another."""
     import plotly.graph_objects as go
 
+    sets, models = list(result.sets), list(result.kinds)
     figure = go.Figure()
-    for number, model in enumerate(result.kinds):
+    for number, model in enumerate(models):
         cells = [c for c in result.cells if c.model == model and c.spearman.low is not None]
-        values = [c.spearman.value for c in cells]
+        shift = (number + 1) / (len(models) + 1) - 0.5
+        label = html.escape(model)
         figure.add_scatter(
-            name=html.escape(model),
-            x=values,
-            y=[html.escape(c.set) for c in cells],
+            name=label,
+            x=[c.spearman.value for c in cells],
+            y=[sets.index(c.set) + shift for c in cells],
+            text=[html.escape(c.set) for c in cells],
             mode="markers",
             marker={"size": 11, "color": _COLOURS[number % len(_COLOURS)], "symbol": number},
             error_x={
@@ -134,12 +138,14 @@ def _intervals_plot(result: Evaluation) -> str:
                 "array": [c.spearman.high - c.spearman.value for c in cells],
                 "arrayminus": [c.spearman.value - c.spearman.low for c in cells],
             },
-            hovertemplate="%{y}: %{x:.2f}<extra>" + html.escape(model) + "</extra>",
+            hovertemplate="%{text}: %{x:.2f}<extra>" + label + "</extra>",
         )
-    figure.update_layout(scattermode="group", scattergap=0.3)
-    figure.update_yaxes(autorange="reversed")
+    ticks = {"tickvals": list(range(len(sets))), "ticktext": [html.escape(name) for name in sets]}
+    figure.update_yaxes(range=[len(sets) - 0.5, -0.5], showgrid=False, **ticks)
+    for line in range(len(sets) - 1):
+        figure.add_hline(y=line + 0.5, line_color="rgba(128,128,128,0.35)", line_width=1)
     figure.update_xaxes(title="Spearman x 100")
-    return _plot(figure, 130 + 34 * len(result.kinds) * len(result.sets))
+    return _plot(figure, 110 + 30 * len(models) * len(sets))
 
 
 def _scatter_plot(result: Evaluation, name: str) -> str:
@@ -155,7 +161,7 @@ def _scatter_plot(result: Evaluation, name: str) -> str:
             x=[5 * row.score for row in rows[::step]],
             y=cell.predicted[::step].round(4).tolist(),
             mode="markers",
-            visible=True if number == len(result.kinds) - 1 or len(result.kinds) == 1 else "legendonly",
+            visible=True if model == _shown_model(result) else "legendonly",
             marker={"size": 6, "opacity": 0.45, "color": _COLOURS[number % len(_COLOURS)]},
             customdata=[[html.escape(row.sentence1), html.escape(row.sentence2)] for row in rows[::step]],
             hovertemplate="%{customdata[0]}<br>%{customdata[1]}<br>gold %{x:.1f}, predicted %{y:.3f}<extra></extra>",
@@ -165,12 +171,17 @@ def _scatter_plot(result: Evaluation, name: str) -> str:
     return _plot(figure, 420)
 
 
+def _shown_model(result: Evaluation) -> str:
+    """The model that details are shown of: the last bi-encoder, which a recipe is after."""
+    bi_encoders = [model for model, kind in result.kinds.items() if kind == "bi-encoder"]
+    return (bi_encoders or list(result.kinds))[-1]
+
+
 def _worst_pairs(result: Evaluation, name: str) -> list[dict[str, Any]]:
-    """Pairs whose rank under the last bi-encoder is furthest from their gold rank."""
+    """Pairs whose rank under the shown model is furthest from their gold rank."""
     from scipy.stats import rankdata
 
-    bi_encoders = [m for m, kind in result.kinds.items() if kind == "bi-encoder"] or list(result.kinds)
-    cell, rows = result.cell(bi_encoders[-1], name), result.sets[name]
+    cell, rows = result.cell(_shown_model(result), name), result.sets[name]
     gold = rankdata(gold_scores(rows)) / len(rows)
     gap = rankdata(cell.predicted) / len(rows) - gold
     order = sorted(range(len(rows)), key=lambda i: -abs(gap[i]))[:_WORST]

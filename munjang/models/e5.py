@@ -274,7 +274,8 @@ def write_model_folder(source: Path, folder: Path) -> None:
             "model_type": "SentenceTransformer",
             # e5 was trained with a prompt before every text; "query: " is its authors' choice for similarity, so
             # plain `SentenceTransformer(folder).encode(texts)` does the right thing as well.
-            "prompts": {"query": "query: ", "passage": "passage: "},
+            # sentence-transformers' encode_document reads the prompt "document", and takes an empty one if it is missing.
+            "prompts": {"query": "query: ", "document": "passage: ", "passage": "passage: "},
             "default_prompt_name": "query",
             "similarity_fn_name": "cosine",
         },

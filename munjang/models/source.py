@@ -18,7 +18,7 @@ from munjang.models.e5 import write_model_folder
 
 BUNDLED_PREFIX = "bundled:"
 #: Raised when a conversion changes, so that folders in the cache are made again.
-_CONVERTER = "v1"
+_CONVERTER = "v2"
 
 
 @dataclass(frozen=True)

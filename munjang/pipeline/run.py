@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -70,44 +70,61 @@ def run_recipe(
     Raises:
         LockedError: another process works in `run_dir`. Any `MunjangError` of a stage.
     """
+    walk = _Walk(recipe, kinds, inputs, context, run_dir)
     with lock(run_dir):
         remove_leftovers_in(run_dir)
         remove_leftovers_in(run_dir / "stages")
-        outcomes: list[StageOutcome] = []
-        fingerprints: dict[str, str] = {}
-        for number, stage in enumerate(recipe.stages, 1):
-            outcome = _bring(stage, number, recipe, kinds, inputs, context, run_dir, fingerprints)
-            fingerprints[stage.name] = outcome.fingerprint
-            context.stages[stage.name] = outcome.directory
-            outcomes.append(outcome)
-        return outcomes
+        return [walk.bring(number, stage) for number, stage in enumerate(recipe.stages, 1)]
 
 
-def _bring(
-    stage: StageOptions,
-    number: int,
-    recipe: Recipe,
-    kinds: Mapping[str, StageKind],
-    inputs: Inputs,
-    context: Context,
-    run_dir: Path,
-    fingerprints: dict[str, str],
-) -> StageOutcome:
-    fingerprint = stage_fingerprint(stage, recipe, inputs, fingerprints)
-    directory = run_dir / "stages" / f"{number:02d}-{stage.name}-{fingerprint[:8]}"
-    reason = why_run(stage.name, directory, fingerprint, run_dir)
-    if reason == "done":
+@dataclass
+class _Walk:
+    """One pass over a recipe's stages."""
+
+    recipe: Recipe
+    kinds: Mapping[str, StageKind]
+    inputs: Inputs
+    context: Context
+    run_dir: Path
+    fingerprints: dict[str, str] = field(default_factory=dict)
+
+    def bring(self, number: int, stage: StageOptions) -> StageOutcome:
+        """Find a stage's finished result, or make it."""
+        fingerprint = stage_fingerprint(stage, self.recipe, self.inputs, self.fingerprints)
+        directory = stage_directory(self.run_dir, number, stage.name, fingerprint)
+        reason = why_run(stage.name, directory, fingerprint, self.run_dir)
+        if reason != "done":
+            self.context.say(f"[{number}/{len(self.recipe.stages)}] {stage.name} ({reason})")
+            self._make(stage, directory, fingerprint)
+        # Also where nothing ran: a kill may have come between a commit and its pointer, and going back to old
+        # options finds a result that the pointer has left.
+        self._point(stage.name, directory, fingerprint)
+        self.fingerprints[stage.name] = fingerprint
+        self.context.stages[stage.name] = directory
         return StageOutcome(stage.name, directory, fingerprint, reason, read_json(directory / REPORT))
-    context.say(f"[{number}/{len(recipe.stages)}] {stage.name} ({reason})")
-    if directory.exists():
-        shutil.rmtree(directory)
-    started = time.monotonic()
-    with new_directory(directory, stage=stage.name, kind=stage.kind, fingerprint=fingerprint) as out:
-        report = kinds[stage.kind].run(stage, context, out)
-        report = {"seconds": round(time.monotonic() - started, 1), "peak_mb": peak_memory_mb(), **report}
-        write_json(out / REPORT, report)
-    _point(run_dir, recipe, stage.name, directory, fingerprint)
-    return StageOutcome(stage.name, directory, fingerprint, reason, report)
+
+    def _make(self, stage: StageOptions, directory: Path, fingerprint: str) -> None:
+        if directory.exists():
+            shutil.rmtree(directory)
+        started = time.monotonic()
+        with new_directory(directory, stage=stage.name, kind=stage.kind, fingerprint=fingerprint) as out:
+            report = self.kinds[stage.kind].run(stage, self.context, out)
+            seconds = round(time.monotonic() - started, 1)
+            write_json(out / REPORT, {"seconds": seconds, "peak_mb": peak_memory_mb(), **report})
+
+    def _point(self, name: str, directory: Path, fingerprint: str) -> None:
+        path = self.run_dir / POINTER
+        pointer = read_json(path) if path.is_file() else {"format": 1, "stages": {}}
+        entry = {"directory": directory.relative_to(self.run_dir).as_posix(), "fingerprint": fingerprint}
+        if pointer["stages"].get(name) != entry or pointer.get("recipe") != self.recipe.name:
+            pointer["recipe"] = self.recipe.name
+            pointer["stages"][name] = entry
+            write_json(path, pointer)
+
+
+def stage_directory(run_dir: Path, number: int, name: str, fingerprint: str) -> Path:
+    """Where the result of a stage lies: its place in the recipe, its name, and the start of its fingerprint."""
+    return run_dir / "stages" / f"{number:02d}-{name}-{fingerprint[:8]}"
 
 
 def stage_fingerprint(stage: StageOptions, recipe: Recipe, inputs: Inputs, fingerprints: Mapping[str, str]) -> str:
@@ -119,14 +136,14 @@ def stage_fingerprint(stage: StageOptions, recipe: Recipe, inputs: Inputs, finge
         inputs: fingerprints what lies outside the run.
         fingerprints: of the stages before this one.
     """
-    named = {}
+    named = []
     for option, value, reference in stage.references():
         if reference.neutral:
             continue
         if value.startswith(STAGE_PREFIX):
-            named[f"{option}={value}"] = fingerprints[value[len(STAGE_PREFIX) :]]
+            named.append([option, fingerprints[value[len(STAGE_PREFIX) :]]])
         else:
-            named[f"{option}={value}"] = inputs.fingerprint(value, reference.accepts)
+            named.append([option, inputs.fingerprint(value, reference.accepts)])
     parts = {
         "kind": stage.kind,
         "version": stage.version,
@@ -149,14 +166,6 @@ def why_run(name: str, directory: Path, fingerprint: str, run_dir: Path) -> str:
     if pointer.is_file() and name in read_json(pointer).get("stages", {}):
         return "made again: its options or inputs changed"
     return "new"
-
-
-def _point(run_dir: Path, recipe: Recipe, name: str, directory: Path, fingerprint: str) -> None:
-    path = run_dir / POINTER
-    pointer = read_json(path) if path.is_file() else {"format": 1, "stages": {}}
-    pointer["recipe"] = recipe.name
-    pointer["stages"][name] = {"directory": directory.relative_to(run_dir).as_posix(), "fingerprint": fingerprint}
-    write_json(path, pointer)
 
 
 def peak_memory_mb() -> int:

@@ -62,7 +62,7 @@ def train_bi(
 
     keep = KeepBest(model, score, report, evaluations=options.evaluations, progress=progress, start=True)
     arguments = SentenceTransformerTrainingArguments(
-        **trainer_arguments(options, seed, device, len(rows)), prompts=prompt or None
+        **trainer_arguments(options, out, seed, device, len(rows)), prompts=prompt or None
     )
     dataset = Dataset.from_dict(
         {

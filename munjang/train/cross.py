@@ -113,7 +113,7 @@ def train_cross(
         return value
 
     keep = KeepBest(model, score, report, evaluations=options.evaluations, progress=progress, start=goes_on)
-    arguments = CrossEncoderTrainingArguments(**trainer_arguments(options, seed, device, len(shown)))
+    arguments = CrossEncoderTrainingArguments(**trainer_arguments(options, out, seed, device, len(shown)))
     dataset = Dataset.from_dict(
         {
             "sentence1": [row.sentence1 for row in shown],

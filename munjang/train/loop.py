@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import tempfile
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,11 +146,11 @@ class KeepBest(TrainerCallback):
                     parameter.copy_(self.best[name])
 
 
-def trainer_arguments(options: TrainOptions, seed: int, device: str, rows: int) -> dict[str, Any]:
+def trainer_arguments(options: TrainOptions, out: Path, seed: int, device: str, rows: int) -> dict[str, Any]:
     """Arguments that both trainers of sentence-transformers take; nothing is saved or sent on the way."""
     steps = max(math.ceil(rows / options.batch_size * options.epochs), 1)
     return {
-        "output_dir": str(Path(tempfile.gettempdir()) / "munjang-unused"),
+        "output_dir": str(_scratch(out)),
         "num_train_epochs": options.epochs,
         "per_device_train_batch_size": options.batch_size,
         "learning_rate": options.learning_rate,
@@ -170,6 +170,11 @@ def trainer_arguments(options: TrainOptions, seed: int, device: str, rows: int) 
     }
 
 
+def _scratch(out: Path) -> Path:
+    """A folder that the trainer insists on making; nothing of it is kept."""
+    return out.with_name(f"{out.name}-scratch")
+
+
 def fit(trainer: Trainer, keep: KeepBest, out: Path) -> None:
     """Train, put the best weights back, and save an ordinary sentence-transformers folder."""
     trainer.remove_callback(PrinterCallback)
@@ -179,6 +184,7 @@ def fit(trainer: Trainer, keep: KeepBest, out: Path) -> None:
     keep.restore()
     trainer.model.eval()
     trainer.model.save_pretrained(str(out), create_model_card=False, safe_serialization=True)
+    shutil.rmtree(_scratch(out), ignore_errors=True)
 
 
 def freeze_word_embeddings(model: torch.nn.Module) -> None:

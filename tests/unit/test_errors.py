@@ -20,12 +20,14 @@ from munjang.errors import (
     MissingInputError,
     MunjangError,
     UnavailableError,
+    UsageError,
     from_os_error,
     missing_extra,
 )
 
 KINDS = [
     (MunjangError, "internal", 70, 500),
+    (UsageError, "usage", 2, 400),
     (DataError, "data", 65, 422),
     (MissingInputError, "missing-input", 66, 404),
     (UnavailableError, "unavailable", 69, 503),

@@ -23,6 +23,7 @@ from munjang.files import (
     digest_bytes,
     digest_file,
     digest_folder,
+    digest_of_manifest,
     lock,
     new_directory,
     read_json,
@@ -88,6 +89,11 @@ def test_the_digest_of_a_folder_follows_names_and_contents_only(tmp_path):
     assert digest != digest_folder(tmp_path / "b")
     (tmp_path / "a" / "empty.txt").write_text("x")
     assert digest != digest_folder(tmp_path / "a")
+
+
+def test_a_manifest_tells_the_digest_of_its_folder_without_reading_the_files(tmp_path):
+    final = commit(tmp_path / "out")
+    assert digest_of_manifest(read_manifest(final)) == digest_folder(final)
 
 
 def test_a_file_name_in_another_encoding_does_not_stop_a_folder(tmp_path):
@@ -287,9 +293,13 @@ def test_committed_files_can_be_read_by_others(tmp_path):
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), KeyboardInterrupt(), DataError("bad rows"), SystemExit(1)])
 def test_an_exception_leaves_nothing_behind_and_passes_unchanged(tmp_path, error):
-    with pytest.raises(type(error)) as caught, new_directory(tmp_path / "out") as folder:
-        (folder / "half.bin").write_bytes(b"x")
-        raise error
+    def fill() -> None:
+        with new_directory(tmp_path / "out") as folder:
+            (folder / "half.bin").write_bytes(b"x")
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        fill()
     assert caught.value is error
     assert names(tmp_path) == []
 
@@ -337,6 +347,14 @@ def test_everything_is_flushed_before_the_directory_gets_its_name(tmp_path, monk
     assert after == [""]
 
 
+def test_commits_and_writes_leak_no_file_handle(tmp_path):
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(10):
+        commit(tmp_path / f"out-{number}")
+        write_json(tmp_path / "x.json", number)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_a_name_that_is_taken_is_refused_and_kept(tmp_path):
     commit(tmp_path / "out")
     before = read_manifest(tmp_path / "out")
@@ -345,6 +363,14 @@ def test_a_name_that_is_taken_is_refused_and_kept(tmp_path):
     assert read_manifest(tmp_path / "out") == before
     assert damage(tmp_path / "out") is None
     assert names(tmp_path) == ["out"]
+
+
+def test_a_copy_of_a_committed_directory_can_be_committed(tmp_path):
+    source = commit(tmp_path / "source")
+    with new_directory(tmp_path / "copy") as folder:
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+    assert damage(tmp_path / "copy") is None
+    assert digest_folder(tmp_path / "copy") == digest_folder(source)
 
 
 def test_an_empty_directory_of_the_name_is_refused_too(tmp_path):
@@ -507,6 +533,26 @@ def test_a_second_process_is_told_who_holds_the_lock_until_that_one_is_killed(tm
         holder.communicate(timeout=30)
     with lock(tmp_path / "run"):
         assert (tmp_path / "run" / ".lock").read_text() == f"{os.getpid()}\n"
+
+
+WAITER = """
+import sys
+from pathlib import Path
+from munjang.files import lock
+print("waiting", flush=True)
+with lock(Path(sys.argv[1]), wait=True):
+    print("held", flush=True)
+"""
+
+
+def test_a_process_that_waits_gets_the_lock_once_the_other_one_is_gone(tmp_path, python):
+    with lock(tmp_path):
+        waiter = python(WAITER, tmp_path)
+        assert waiter.stdout.readline() == "waiting\n"
+        assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
+    output, problems = waiter.communicate(timeout=30)
+    assert output == "held\n", problems
+    assert (tmp_path / ".lock").read_text() == f"{waiter.pid}\n"
 
 
 def test_a_lock_is_freed_at_the_end_also_after_an_exception(tmp_path):

@@ -28,7 +28,7 @@ class Quiet(http.server.BaseHTTPRequestHandler):
         if self.command == "GET":
             self.wfile.write(self.body)
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815
 
     def log_message(self, *_: object) -> None:
         pass
@@ -50,7 +50,7 @@ class Dropping(Quiet):
             self.close_connection = True
             self.connection.close()
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815
 
 
 @pytest.fixture(autouse=True)

@@ -28,8 +28,8 @@ class Everything(StageOptions):
 
     model: BiEncoder
     scorer: CrossEncoder | None = None
-    pairs: list[ScoredPairs] = []
-    named: dict[str, AnyRows] = {}
+    pairs: list[ScoredPairs] = Field(default_factory=list)
+    named: dict[str, AnyRows] = Field(default_factory=dict)
     watched: Annotated[str, Reference(("scored-pairs",), neutral=True)] = "data:dev"
     note: str = "stage:not-a-reference"
     epochs: int = Field(default=1, ge=1)

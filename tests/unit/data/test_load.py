@@ -136,6 +136,44 @@ def test_the_users_settings_win_over_the_catalogues(load):
     assert [(r.sentence2, r.sentence1) for r in swapped] == [row[:2] for row in load("korsts:dev").rows]
 
 
+# -- the sets that come with the package
+
+SAMPLES = {
+    "support:train": "pairs-train.tsv",
+    "support:dev": "pairs-dev.tsv",
+    "support:test": "pairs-test.tsv",
+    "support-raw": "raw.txt",
+    "support-help": "help.tsv",
+    "support-queries": "queries.tsv",
+    "support-qrels": "qrels.tsv",
+    "support-parallel": "parallel.tsv",
+}
+
+
+@pytest.mark.parametrize(("source", "file"), SAMPLES.items())
+def test_a_sample_set_is_read_whole_and_strictly_without_a_data_folder(tmp_path, monkeypatch, source, file):
+    monkeypatch.delenv("MUNJANG_DATA", raising=False)
+    lines = (catalog.SAMPLE_FOLDER / file).read_bytes().decode("utf-8").splitlines()
+    result = load_rows(DataSpec(source=source), ALL, tmp_path)
+    assert len(result.rows) == result.report.read == len(lines) - file.endswith(".tsv")
+    assert not result.report.changes
+
+
+def test_the_samples_above_are_all_there_are():
+    embedded = {name for name, entry in catalog.CATALOG.items() if entry.embedded}
+    assert {source.partition(":")[0] for source in SAMPLES} == embedded
+
+
+def test_the_judgements_of_the_samples_name_queries_and_texts_that_exist(tmp_path):
+    queries, texts, judgements = (
+        load_rows(DataSpec(source=f"support-{name}"), ALL, tmp_path).rows for name in ("queries", "help", "qrels")
+    )
+    assert {row.query_id for row in judgements} == {row.id for row in queries}
+    assert {row.doc_id for row in judgements} <= {row.id for row in texts}
+    assert len({row.id for row in texts}) == len(texts)
+    assert {row.relevance for row in judgements} <= {0, 1, 2}
+
+
 # -- strictness
 
 

@@ -371,32 +371,32 @@ def aligned(scratch, source: str, target: str) -> tuple[Path, Path]:
 
 
 def test_aligned_files_become_pairs_line_by_line(scratch):
-    result = read_aligned(*aligned(scratch, "가\n나\tx\n", "a\nb"))
+    result = read_aligned(*aligned(scratch, "가\n나\tx\n", "a\nb"), DataSpec(source="pairs"))
     assert result.rows == [ParallelPair("가", "a"), ParallelPair("나 x", "b")]
     assert (result.report.read, result.report.kept) == (2, 2)
 
 
 def test_aligned_files_of_different_lengths_are_refused_with_both(scratch):
     with pytest.raises(DataError, match="not aligned") as caught:
-        read_aligned(*aligned(scratch, "가\n나\n다\n", "a\nb\n"))
+        read_aligned(*aligned(scratch, "가\n나\n다\n", "a\nb\n"), DataSpec(source="pairs"))
     assert caught.value.got == "3 and 2 lines"
 
 
 @pytest.mark.parametrize(("source", "target", "role"), [("\n나", "a\nb", "source"), ("가\n나", "a\n\u3164", "target")])
 def test_a_blank_line_of_an_aligned_file_is_a_reject_with_its_side(scratch, source, target, role):
-    result = read_aligned(*aligned(scratch, source, target))
+    result = read_aligned(*aligned(scratch, source, target), DataSpec(source="pairs", rejects="skip"))
     assert (result.report.read, result.report.kept) == (2, 1)
     assert [reject.column for reject in result.report.rejects] == [role]
 
 
 def test_aligned_files_without_lines_are_refused(scratch):
     with pytest.raises(DataError):
-        read_aligned(*aligned(scratch, "", ""))
+        read_aligned(*aligned(scratch, "", ""), DataSpec(source="pairs"))
 
 
 def test_aligned_files_may_have_different_encodings(scratch):
     korean = scratch("b.ko", "한 남자가 큰 플루트를 연주하고 있다.\n".encode("cp949"))
-    assert read_aligned(korean, scratch("b.en", "café\n")).rows[0].target == "café"
+    assert read_aligned(korean, scratch("b.en", "café\n"), DataSpec(source="pairs")).rows[0].target == "café"
 
 
 # -- any bytes
@@ -413,7 +413,11 @@ def check(path: Path, kind: str, **more: Any) -> Rows | None:
     """Read a file; whatever it holds, there are rows that add up, or a named error."""
     try:
         result = read_rows(path, kind, spec(**more))
-    except MunjangError as error:
+    except MunjangError as caught:
+        error = caught
+    else:
+        error = None
+    if error is not None:
         assert str(path) in str(error)
         return None
     report = result.report

@@ -1,0 +1,34 @@
+# The two commands: `make demo` and `make test`. Both set up .venv themselves; each works alone and again.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-nightly lint benchmark clean
+
+demo: $(READY)
+	$(BIN)/munjang run recipes/quickstart.toml
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not nightly"
+
+test-nightly: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+benchmark: $(READY)
+	$(BIN)/python -m benchmarks.first_whole
+
+# torch is pinned by constraints.txt, so that no CUDA libraries of gigabytes come along by accident.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "Munjang needs Python 3.10 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "no venv module here; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $(READY)
+
+clean:
+	rm -rf $(VENV) runs

@@ -1,0 +1,1 @@
+"""Speed and memory, measured; each script prints its table and the machine it ran on."""

@@ -1,0 +1,255 @@
+"""The command line as a user meets it: exit statuses, one message an error, one JSON value with --json."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from munjang.cli.app import run_command
+from munjang.errors import EXIT_STATUSES
+
+Run = Callable[..., tuple[int, str, str]]
+
+PAIRS = "score\tsentence1\tsentence2\n4.5\t환불은 언제 되나요?\t환불 시점이 궁금해요\n0.5\t배송이 늦어요\t비밀번호를 잊었어요\n"
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: object) -> tuple[int, str, str]:
+        status = run_command([str(a) for a in arguments])
+        printed = capfd.readouterr()
+        return status, printed.out, printed.err
+
+    return call
+
+
+def is_one_message(errors: str) -> bool:
+    return errors.count("error:") == 1 and "Traceback" not in errors
+
+
+def test_help_needs_no_model_libraries() -> None:
+    code = "import sys; from munjang.cli.app import run_command; run_command(['--help']); print(sorted(sys.modules))"
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Exit status" in finished.stdout
+    for module in ("torch", "transformers", "sentence_transformers", "pyarrow", "scipy"):
+        assert f"'{module}'" not in finished.stdout
+
+
+def test_help_lists_every_verb_and_exit_status(run: Run) -> None:
+    status, printed, _ = run("--help")
+    assert status == 0
+    for word in ("run", "doctor", "train", "evaluate", "index", "search", "data", "models", *map(str, EXIT_STATUSES)):
+        assert word in printed
+
+
+@pytest.mark.parametrize(
+    "verb", ["run", "doctor", "train bi", "train cross", "evaluate", "index build", "search", "data", "models"]
+)
+def test_every_verb_explains_itself_and_takes_json(verb: str, run: Run) -> None:
+    status, printed, _ = run(*verb.split(), "--help")
+    assert status == 0
+    assert "--json" in printed
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["fly"], ["run"], ["run", "a.toml", "--nope"], ["search", "index"], ["evaluate", "m", "--on"], ["train", "bi"]],
+)
+def test_a_wrong_command_line_exits_with_2(arguments: list[str], run: Run) -> None:
+    status, printed, errors = run(*arguments)
+    assert status == 2
+    assert is_one_message(errors)
+    assert "munjang --help" in errors
+    status, printed, errors = run(*arguments, "--json")
+    assert (status, json.loads(printed)["error"]["code"]) == (2, "usage")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["run", "no-such.toml"], 66, ["no such recipe", "recipes/quickstart.toml"]),
+        (["doctor", "no-such.tsv"], 66, ["no such file", "munjang data"]),
+        (["doctor", "korst:train"], 66, ["did you mean korsts"]),
+        (["doctor", "korsts"], 66, ["korsts:train, korsts:dev, korsts:test"]),
+        (["doctor", "support:train", "--model", "e5-small"], 66, ["did you mean bundled:e5-small"]),
+        (["evaluate", "bundled:nope", "--on", "support:dev"], 66, ["bundled:e5-small or bundled:minilm"]),
+        (["search", "no-index", "환불"], 66, ["there is no index here", "munjang index build"]),
+        (
+            ["train", "bi", "--train", "support:train", "--dev", "support:dev", "--out", "o", "--epochs", "-1"],
+            78,
+            ["epochs"],
+        ),
+        (["evaluate", "bundled:e5-small", "--on", "support:dev", "--device", "quantum"], 78, ["cpu"]),
+    ],
+)
+def test_bad_input_is_one_message_with_place_and_remedy(
+    arguments: list[str], status: int, words: list[str], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found, _, errors = run(*arguments)
+    assert found == status, errors
+    assert is_one_message(errors)
+    assert all(word in " ".join(errors.split()) for word in words)
+    assert list(tmp_path.iterdir()) == []
+    found, printed, _ = run(*arguments, "--json")
+    assert found == status
+    assert set(json.loads(printed)["error"]) == {"code", "message", "where", "expected", "got", "hint"}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (PAIRS.replace("4.5", "매우 비슷함"), ["pairs.tsv:2:score", "expected a number from 0 to 5", "매우 비슷함"]),
+        (PAIRS.replace("4.5", "4,5"), ["pairs.tsv:2:score", "decimal point"]),
+        (PAIRS.replace("4.5", "7"), ["pairs.tsv:2:score", "outside the declared scale"]),
+        (PAIRS.replace("sentence2", "문장이"), ["there is no column for sentence2", "문장이"]),
+        (PAIRS.splitlines()[0] + "\n", ["no rows were left"]),
+        ("", ["this file is empty"]),
+        (PAIRS + "3.0\t한 문장뿐\n", ["pairs.tsv:4", "expected 3 columns, got 2"]),
+    ],
+)
+def test_bad_rows_are_named_by_file_line_and_column(content: str, words: list[str], run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.tsv"
+    path.write_text(content, encoding="utf-8")
+    status, _, errors = run("doctor", path, "--scale", "0", "5")
+    assert status == 65, errors
+    assert is_one_message(errors)
+    assert all(word in errors for word in words)
+
+
+def test_skipped_rows_are_counted(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.tsv"
+    path.write_text(PAIRS + "높음\t한 문장\t두 문장\n", encoding="utf-8")
+    status, _, errors = run("doctor", path, "--scale", "0", "5", "--rejects", "skip")
+    assert status == 0
+    assert "3 rows read, 2 kept, 1 rejected" in errors
+
+
+def test_the_doctor_exits_with_1_on_an_error(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "same.tsv"
+    rows = "".join(f"{i % 5}\t문장 {i}\t문장 {i}\n" for i in range(20))
+    path.write_text("score\tsentence1\tsentence2\n" + rows, encoding="utf-8")
+    status, printed, _ = run("doctor", path, "--scale", "0", "5", "--json")
+    assert status == 1
+    assert "same-column" in {finding["code"] for finding in json.loads(printed)}
+
+
+def test_all_mistakes_of_a_recipe_come_at_once(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(
+        'name = "bad"\ncolour = 1\n[[stage]]\nname = "bi"\nkind = "train.by"\n'
+        '[[stage]]\nname = "cross"\nkind = "train.cross"\nmodel = "stage:bi"\ntrain = ["support:train"]\n'
+        'dev = "data:dev"\nepoch = 3\n',
+        encoding="utf-8",
+    )
+    status, _, errors = run("run", path, "--out", tmp_path / "run")
+    assert status == 78
+    for words in (
+        "colour: unknown key",
+        "did you mean 'train.bi'",
+        "stage.cross.epoch: unknown key; did you mean 'epochs'",
+    ):
+        assert words in errors
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_input_is_found_before_any_work(run: Run, tmp_path: Path, tiny_bi: Path) -> None:
+    path = tmp_path / "late.toml"
+    path.write_text(
+        f'name = "late"\n[[stage]]\nname = "doctor"\nkind = "doctor"\ndata = ["support:dev"]\n'
+        f'[[stage]]\nname = "result"\nkind = "evaluate"\nmodels = {{ a = "{tiny_bi}" }}\non = ["gone.tsv"]\n',
+        encoding="utf-8",
+    )
+    status, _, errors = run("run", path, "--out", tmp_path / "run")
+    assert status == 66
+    assert "stage.result.on = 'gone.tsv'" in errors
+    assert not (tmp_path / "run").exists()
+
+
+def test_evaluate_prints_a_table_and_leaves_the_reports(
+    run: Run, tiny_bi: Path, tiny_cross: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "evaluation"
+    status, printed, _ = run(
+        "evaluate", f"before={tiny_bi}", f"after={tiny_cross}", "--on", "support:dev", "--out", out, "--device", "cpu"
+    )
+    assert status == 0
+    assert "before" in printed
+    assert "cross-encoder" in printed
+    names = {path.name for path in out.iterdir()}
+    assert names == {"results.json", "results.csv", "rows.parquet", "report.html", "report.json", "manifest.json"}
+    status, _, errors = run("evaluate", tiny_bi, "--on", "support:dev", "--out", out, "--device", "cpu")
+    assert status == 74
+    assert "exists already" in errors
+
+
+def test_train_index_and_search_work_one_by_one(run: Run, tiny_bi: Path, tiny_cross: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bi"
+    arguments = [
+        "--model",
+        tiny_bi,
+        "--train",
+        "support:dev",
+        "--dev",
+        "support:train",
+        "--out",
+        out,
+        "--device",
+        "cpu",
+        "--json",
+    ]
+    status, printed, _ = run("train", "bi", *arguments)
+    assert status == 0
+    assert json.loads(printed)["rows"] == 60
+    index = tmp_path / "index"
+    texts = tmp_path / "texts.txt"
+    texts.write_text("환불은 삼 일 안에 됩니다\n배송은 이틀 걸립니다\n비밀번호는 설정에서 바꿉니다\n", encoding="utf-8")
+    assert (
+        run(
+            "index",
+            "build",
+            texts,
+            "--model",
+            out / "model",
+            "--reranker",
+            tiny_cross,
+            "--out",
+            index,
+            "--device",
+            "cpu",
+        )[0]
+        == 0
+    )
+    status, printed, _ = run("search", index, "환불은 삼 일 안에 됩니다", "--top", "2", "--device", "cpu", "--json")
+    answer = json.loads(printed)
+    assert status == 0
+    assert {hit["id"] for hit in answer["hits"]} <= {"1", "2", "3"}
+    assert all(hit["score"] is not None for hit in answer["hits"])
+    status, printed, _ = run("search", index, "환불은 언제", "--device", "cpu")
+    assert status == 0
+    assert "found by the bi-encoder" in printed
+    assert "after the cross-encoder" in printed
+    assert run("search", index, "\u3164 ", "--device", "cpu")[0] == 65
+
+
+def test_data_and_models_are_listed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MUNJANG_DATA", raising=False)
+    status, printed, _ = run("data", "--json")
+    rows = {row["name"]: row for row in json.loads(printed)}
+    assert status == 0
+    assert rows["support:train"]["here"]
+    assert not rows["korsts:train"]["here"]
+    assert json.loads(run("models", "--json")[1])[0]["name"] == "bundled:e5-small"
+    assert run("data")[0] == run("models")[0] == 0
+
+
+def test_python_m_munjang_is_the_command() -> None:
+    finished = subprocess.run(
+        [sys.executable, "-m", "munjang", "--version"], capture_output=True, text=True, check=True
+    )
+    assert finished.stdout.strip() == "0.1.0"
