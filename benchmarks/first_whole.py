@@ -1,6 +1,6 @@
 """Wall time and peak memory of each stage of the quickstart.
 
-    python -m benchmarks.first_whole [RECIPE]
+    python -m benchmarks.first_whole [RECIPE] [--out FOLDER]
 
 Each stage runs in a process of its own, so that its peak memory is its own; the seconds are the stage's
 work without the start of Python.
@@ -43,15 +43,20 @@ def main() -> None:
     """Run the recipe stage by stage and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", nargs="?", default="recipes/quickstart.toml", type=Path)
-    recipe_path = parser.parse_args().recipe
+    parser.add_argument("--out", type=Path, help="keep the run in this new folder")
+    arguments = parser.parse_args()
+    recipe_path = arguments.recipe
+    if arguments.out is not None and arguments.out.exists():
+        parser.error(f"{arguments.out} exists already: what is found finished cannot be timed")
     recipe = load_recipe(recipe_path, OPTIONS)
     print(f"{recipe_path} on {machine()}\n")
     print(f"| {'stage':14} | {'kind':11} | seconds | peak MB |\n|{'-' * 16}|{'-' * 13}|--------:|--------:|")
     seconds, peak = 0.0, 0
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = str(arguments.out or temporary)
         for count, stage in enumerate(recipe.stages, 1):
-            arguments = [sys.executable, "-c", _CODE, str(recipe_path), folder, str(count)]
-            finished = subprocess.run(arguments, capture_output=True, text=True, check=False)
+            command = [sys.executable, "-c", _CODE, str(recipe_path), folder, str(count)]
+            finished = subprocess.run(command, capture_output=True, text=True, check=False)
             if finished.returncode:
                 sys.exit(f"{stage.name} failed:\n{finished.stderr}")
             measured = json.loads(finished.stdout.splitlines()[-1])

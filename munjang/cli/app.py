@@ -67,7 +67,7 @@ def run_command(arguments: list[str]) -> int:
     try:
         return app(arguments, exit_on_error=False, print_error=False) or 0
     except CycloptsError as error:
-        usage = UsageError(" ".join(str(error).split()), hint="run: munjang --help")
+        usage = UsageError(_usage_text(error), hint="run: munjang --help")
         print_error(usage, as_json)
         return usage.exit_status
     except MunjangError as error:
@@ -86,6 +86,20 @@ def run_command(arguments: list[str]) -> int:
         return 0
     except Exception as error:
         return _bug(error, as_json)
+
+
+def _usage_text(error: CycloptsError) -> str:
+    """What is wrong with the command line, on one line; of a stage's options, each by its flag."""
+    cause = error.__cause__ or error.__context__
+    if type(cause).__name__ != "ValidationError":
+        return " ".join(str(error).split())
+    lines = []
+    for item in cause.errors():
+        flag = f"--{'.'.join(map(str, item['loc']))}: ".replace("_", "-") if item["loc"] else ""
+        message = item["msg"].removeprefix("Value error, ")
+        got = f", got {item['input']!r}" if item["loc"] else ""
+        lines.append(f"{flag}{message[0].lower()}{message[1:]}{got}")
+    return "; ".join(lines)
 
 
 def _bug(error: Exception, as_json: bool) -> int:

@@ -56,7 +56,10 @@ def _arguments(options: TrainOptions, context: Context, out: Path) -> dict[str, 
 
 
 def _training_rows(options: TrainOptions, context: Context) -> tuple[list[ScoredPair], list[ScoredPair], int]:
-    rows = [row for value in options.train for row in load_input_rows(context, value).rows]
+    repeats = options.repeats or [1] * len(options.train)
+    rows = []
+    for value, times in zip(options.train, repeats, strict=True):
+        rows += load_input_rows(context, value).rows * times
     dev = load_input_rows(context, options.dev).rows
     held_out = [dev, *(load_input_rows(context, value).rows for value in options.exclude)]
     kept = without_leaks(rows, held_out)

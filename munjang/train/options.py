@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from munjang.config.recipe import AnyModel, Neutral, Reference, ScoredPairs, StageOptions
 
@@ -18,6 +18,9 @@ class TrainOptions(StageOptions):
     """Where to start: a bundled model, a folder, a hub id, or an earlier stage."""
     train: list[ScoredPairs] = Field(min_length=1)
     """Data sets or stages whose pairs are trained on, together and shuffled."""
+    repeats: list[int] | None = None
+    """How often a pass shows each set of `train`, in their order, such as [8, 1] for few gold pairs beside many
+    silver ones: unweighted, gold drowns. Once each if not given."""
     dev: Watched
     """Pairs on which the best weights are chosen; never a test split."""
     exclude: list[ScoredPairs] = Field(default_factory=list)
@@ -35,12 +38,20 @@ class TrainOptions(StageOptions):
     max_length: int = Field(default=128, ge=8)
     """Tokens a text (bi-encoder) or a pair (cross-encoder); what exceeds it is cut and counted."""
     freeze_embeddings: bool = True
-    """Leave the word embeddings as they are. In a small multilingual model they are 80% of the weights, and
-    updating them is 60% of a step on a CPU and most of the memory."""
+    """Leave the word embeddings as they are. In a small multilingual model they are four fifths of the
+    weights, and updating them is most of a step on a CPU and most of the memory."""
     evaluations: Annotated[int, Field(ge=1, le=100)] = 4
     """How often dev is scored, evenly over the training; the best weights are kept."""
     eval_budget: Annotated[int | None, Neutral()] = None
     """Tokens a batch when scoring dev; the engine's own default if not given."""
+
+    @model_validator(mode="after")
+    def _one_repeat_a_set(self) -> TrainOptions:
+        if self.repeats is not None and (len(self.repeats) != len(self.train) or min(self.repeats) < 1):
+            raise ValueError(
+                f"repeats must hold one number of 1 or more for each of the {len(self.train)} sets of train"
+            )
+        return self
 
 
 class TrainBiOptions(TrainOptions):

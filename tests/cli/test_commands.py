@@ -81,8 +81,8 @@ def test_a_wrong_command_line_exits_with_2(arguments: list[str], run: Run) -> No
         (["search", "no-index", "환불"], 66, ["there is no index here", "munjang index build"]),
         (
             ["train", "bi", "--train", "support:train", "--dev", "support:dev", "--out", "o", "--epochs", "-1"],
-            78,
-            ["epochs"],
+            2,
+            ["--epochs: input should be greater than 0"],
         ),
         (["evaluate", "bundled:e5-small", "--on", "support:dev", "--device", "quantum"], 78, ["cpu"]),
     ],

@@ -198,7 +198,7 @@ def test_texts_inside_the_plots_are_escaped_twice(page: Page) -> None:
         assert [trace["name"] for trace in traces] == [html.escape(label) for label in LABELS]
         assert all("<i>" not in trace["hovertemplate"] for trace in traces)
     intervals, scatter, _ = plots
-    assert set(intervals[0]["y"]) == {"&lt;b&gt;set&lt;/b&gt;"}
+    assert intervals[0]["text"] == ["&lt;b&gt;set&lt;/b&gt;"]
     assert scatter[0]["customdata"][-1] == [html.escape(HOSTILE), html.escape(f"{HOSTILE} 둘")]
 
 

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
-from munjang.config.recipe import DataSpec, Neutral, Recipe, Reference, StageOptions
+from munjang.config.recipe import Neutral, Recipe, Reference, StageOptions
 from munjang.errors import DataError, LockedError, MunjangError
-from munjang.files import MANIFEST, canonical_json, damage, lock, read_manifest
+from munjang.files import MANIFEST, damage, lock, read_manifest
 from munjang.pipeline.run import (
     POINTER,
     REPORT,
@@ -24,7 +24,6 @@ from munjang.pipeline.run import (
     peak_memory_mb,
     run_recipe,
     stage_directory,
-    stage_fingerprint,
     why_run,
 )
 from munjang.pipeline.stage import Context, StageKind
@@ -323,24 +322,11 @@ def test_fingerprints_depend_on_neither_hash_seed_nor_working_directory(
     assert len(found) == 1
 
 
-def test_a_fingerprint_is_that_of_the_declared_parts() -> None:
-    class Inputs:
-        def fingerprint(self, value: str, accepts: tuple[str, ...]) -> Any:
-            return {"digest": value * 2}
-
-    from munjang.files import digest_bytes
-
-    stage = JoinOptions(name="joined", parts=["stage:a", "data:b"])
-    data = {"b": DataSpec(source="b.tsv")}
-    found = stage_fingerprint(stage, Recipe("r", "title", 9, data, (stage,)), Inputs(), {"a": "1" * 32, "x": "2"})
-    parts = {
-        "kind": "join",
-        "version": 1,
-        "seed": 9,
-        "arguments": {"parts": ["stage:a", "data:b"], "by_label": {}, "glue": " ", "watched": None},
-        "inputs": {"parts=stage:a": "1" * 32, "parts=data:b": {"digest": "data:bdata:b"}},
-    }
-    assert found == digest_bytes(canonical_json(parts).encode())
+def test_the_name_of_a_stage_does_not_count_for_those_that_read_it(world: World) -> None:
+    first = world.run(*CHAIN)
+    second = world.run(changed(A, name="renamed"), B, changed(JOINED, parts=["stage:renamed", "stage:b"]), LAST)
+    assert [o.fingerprint for o in second] == [o.fingerprint for o in first]
+    assert world.ran == ["renamed"]
 
 
 # -- damage
