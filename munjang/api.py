@@ -16,8 +16,8 @@ from munjang.config.load import explain_validation, load_recipe
 from munjang.config.recipe import DATA_PREFIX, DataSpec, Recipe, StageOptions
 from munjang.data.catalog import split_name
 from munjang.errors import ConfigError, DiskError
-from munjang.files import new_directory, write_json
-from munjang.pipeline.run import REPORT, StageOutcome, run_recipe, stage_directory, stage_fingerprint, why_run
+from munjang.files import new_directory
+from munjang.pipeline.run import StageOutcome, run_recipe, stage_directory, stage_fingerprint, why_run, write_report
 from munjang.pipeline.stage import Context
 from munjang.progress import Show
 from munjang.stages.inputs import RunInputs
@@ -90,9 +90,9 @@ def explain(
     directory = Path(out) if out is not None else Path("runs") / checked.name
     fingerprints: dict[str, str] = {}
     plan = []
-    for number, stage in enumerate(checked.stages, 1):
+    for stage in checked.stages:
         fingerprint = fingerprints[stage.name] = stage_fingerprint(stage, checked, inputs, fingerprints)
-        target = stage_directory(directory, number, stage.name, fingerprint)
+        target = stage_directory(directory, stage.name, fingerprint)
         reason = why_run(stage.name, target, fingerprint, directory)
         plan.append({"stage": stage.name, "kind": stage.kind, "directory": str(target), "reason": reason})
     return plan
@@ -141,9 +141,7 @@ def run_stage(
     RunInputs(recipe, Path.cwd()).require_all()
     context = Context(recipe, Path.cwd(), {}, choose_device(device), show.progress, show.say)
     with new_directory(target, stage=options.name, kind=options.kind) as folder:
-        report = KINDS[options.kind].run(options, context, folder)
-        write_json(folder / REPORT, report)
-    return report
+        return write_report(KINDS[options.kind], options, context, folder)
 
 
 def name_data(sources: Sequence[str], settings: Mapping[str, Any]) -> tuple[list[str], dict[str, DataSpec]]:
@@ -173,7 +171,7 @@ def checked_options(kind: type[_Options], **values: Any) -> _Options:
         return kind(**values)
     except ValidationError as error:
         problems = explain_validation(error, kind, kind.kind)
-        raise ConfigError("; ".join(problems), hint="see --help") from None
+        raise ConfigError("; ".join(problems), hint="run the same command with --help") from None
 
 
 def doctor(data: Sequence[str], *, model: str | None = None, show: Show = QUIET, **settings: Any) -> list[Finding]:
@@ -192,7 +190,7 @@ def doctor(data: Sequence[str], *, model: str | None = None, show: Show = QUIET,
     return examine(context, names, model)
 
 
-def search(index: str | Path, query: str, *, top: int = 10, rerank: int = 50, device: str | None = None) -> Answer:
+def search(index: str | Path, query: str, *, top: int = 5, rerank: int = 20, device: str | None = None) -> Answer:
     """Find the texts nearest to a query, in both orders. For many queries keep a `Searcher` instead.
 
     Args:

@@ -11,7 +11,7 @@ import errno
 
 EXIT_STATUSES: dict[int, str] = {
     0: "done, or nothing to do",
-    1: "done, and the answer is no: the doctor found errors, or a result is below its baseline",
+    1: "done, and the doctor found errors",
     2: "the command line could not be read",
     65: "the data are wrong: a column, a score, an empty set",
     66: "an input is missing: a file, a model, a column",

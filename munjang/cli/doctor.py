@@ -6,6 +6,7 @@ from rich.markup import escape
 
 from munjang import api
 from munjang.cli.output import Common, Reading, print_json, showing, stdout
+from munjang.errors import UsageError
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
@@ -18,6 +19,8 @@ def doctor(*data: str, model: str | None = None, reading: Reading | None = None,
         model: Whose tokenizer is tried on the data.
     """
     common = common or Common()
+    if not data:
+        raise UsageError("name at least one data set", hint="list them with: munjang data")
     with showing(common.json) as show:
         findings = api.doctor(data, model=model, show=show, **(reading or Reading()).settings())
     failed = any(finding.severity == "error" for finding in findings)

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from munjang import api
 from munjang.cli.output import Reading, Running, print_json, relative, showing, stdout, table
+from munjang.errors import UsageError
 from munjang.evaluate.options import EvaluateOptions
 
 
@@ -31,6 +32,8 @@ def evaluate(
         out: Folder for results.json, results.csv, rows.parquet and report.html; must not exist.
     """
     common = common or Running()
+    if not models:
+        raise UsageError("name at least one model", hint="run: munjang evaluate --help")
     labelled = dict(_label(m) for m in models)
     if baseline is None and len(labelled) > 1:
         baseline = next(iter(labelled))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from rich.console import Console
@@ -47,13 +47,13 @@ class Running(Common):
 class Reading:
     """How files named on the command line are read; catalogue names need none of these."""
 
-    scale: tuple[float, float] | None = None
+    scale: Annotated[tuple[float, float] | None, Parameter(negative=())] = None
     """Lowest and highest score of the files, such as --scale 0 5."""
     columns: dict[str, str] | None = None
     """Role -> column, such as --columns.sentence1 A --columns.sentence2 B --columns.score C."""
     encoding: str | None = None
     """Force an encoding, such as cp949."""
-    rejects: str = "stop"
+    rejects: Literal["stop", "skip"] = "stop"
     """stop at the first malformed row, or skip malformed rows and count them."""
 
     def settings(self) -> dict[str, Any]:

@@ -126,6 +126,8 @@ def _check_references(
                 elif target not in made and target not in broken:
                     reason = "comes later" if target in names else f"does not exist{_closest(target, made)}"
                     problems.append(f"{place}: {value} {reason}")
+            elif reference.stage_only:
+                problems.append(f"{place}: expected a stage, such as {STAGE_PREFIX}NAME, got {_show(value)}")
             elif value.startswith(DATA_PREFIX) and value[len(DATA_PREFIX) :] not in data:
                 problems.append(f"{place}: there is no {value} under [data]{_closest(value[len(DATA_PREFIX) :], data)}")
         made[stage.name] = stage.produces
@@ -142,7 +144,8 @@ def explain_validation(error: ValidationError, model: type[BaseModel], place: st
             lines.append(f"{path}: this key is required")
         else:
             message = item["msg"].removeprefix("Value error, ")
-            lines.append(f"{path}: {message[0].lower()}{message[1:]}, got {_show(item['input'])}")
+            got = f", got {_show(item['input'])}" if item["loc"] else ""
+            lines.append(f"{path}: {message[0].lower()}{message[1:]}{got}")
     return lines
 
 

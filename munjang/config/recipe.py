@@ -30,10 +30,12 @@ class Reference:
     Args:
         accepts: what a stage must produce, or what rows the data must hold, to be named here.
         neutral: True if the input is only watched, so that a change of it does not change the result.
+        stage_only: True if only an earlier stage makes such a thing.
     """
 
     accepts: tuple[str, ...]
     neutral: bool = False
+    stage_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,12 @@ BiEncoder = Annotated[str, Reference(("bi-encoder",))]
 CrossEncoder = Annotated[str, Reference(("cross-encoder",))]
 AnyModel = Annotated[str, Reference(("bi-encoder", "cross-encoder"))]
 ScoredPairs = Annotated[str, Reference(("scored-pairs",))]
-UnscoredPairs = Annotated[str, Reference(("pairs",))]
+UnscoredPairs = Annotated[str, Reference(("pairs",), stage_only=True)]
 AnyRows = Annotated[str, Reference(("scored-pairs", "labelled-pairs", "sentences", "parallel-pairs", "documents"))]
 Documents = Annotated[str, Reference(("documents", "sentences"))]
 Queries = Annotated[str, Reference(("documents",))]
 Qrels = Annotated[str, Reference(("qrels",))]
-Index = Annotated[str, Reference(("index",))]
+Index = Annotated[str, Reference(("index",), stage_only=True)]
 
 
 class DataSpec(Frozen):
@@ -61,7 +63,7 @@ class DataSpec(Frozen):
     format: Literal["auto", "tsv", "csv", "json", "jsonl", "parquet", "txt"] = "auto"
     """How the file is written; `auto` goes by its name."""
     columns: dict[str, str | int] = Field(default_factory=dict)
-    """Role -> column name (or number, from 0, in a file without a header), such as `{sentence1 = "질문"}`."""
+    """Role -> column name, such as `{sentence1 = "질문"}`."""
     scale: tuple[float, float] | None = None
     """Lowest and highest score of the file; scores become 0..1. Required where the catalogue does not know it."""
     encoding: str | None = None

@@ -51,15 +51,12 @@ def _merge(spec: DataSpec, located: Located) -> DataSpec:
 
 
 def infer_kind(path: Path, spec: DataSpec, kinds: tuple[str, ...]) -> str:
-    """The kind of rows in a file: the only one accepted, scored pairs where a
-    scale is declared, else the first whose columns are all there."""
+    """The kind of rows in a file: the only one accepted, else the first whose columns are all there."""
     candidates = [k for k in kinds if k in ROLES]
     if len(candidates) == 1:
         return candidates[0]
     if file_format(path, spec.format) == "txt":
         return "sentences"
-    if spec.scale is not None and "scored-pairs" in candidates:
-        return "scored-pairs"
     table = open_table(path, spec.format, spec.encoding)
     names = table.columns
     if names is None:
@@ -68,6 +65,8 @@ def infer_kind(path: Path, spec: DataSpec, kinds: tuple[str, ...]) -> str:
     for kind in candidates:
         if all(str(spec.columns.get(role, "")) in names or set(ALIASES[role]) & set(names) for role in ROLES[kind]):
             return kind
+    if spec.scale is not None and "scored-pairs" in candidates:
+        return "scored-pairs"  # reading it says which column is missing
     raise DataError(
         "cannot tell what rows this file holds",
         where=path,

@@ -12,6 +12,7 @@ from sentence_transformers import SentenceTransformer
 
 from munjang.engine.batches import CPU_BUDGET, GPU_BUDGET, token_batches
 from munjang.errors import DataError
+from munjang.models.source import require_kind
 from munjang.progress import Progress, silent
 from munjang.text import is_blank
 
@@ -40,9 +41,13 @@ class Encoder:
         folder: a sentence-transformers folder; its safetensors only are read.
         device: such as `cpu` or `cuda`.
         budget: padded tokens a batch; by default 512 on a CPU and 16,384 elsewhere.
+
+    Raises:
+        DataError: the folder holds a cross-encoder.
     """
 
     def __init__(self, folder: Path | str, device: str = "cpu", budget: int | None = None) -> None:
+        require_kind(Path(folder), "bi-encoder")
         self.model = SentenceTransformer(
             str(folder), device=device, local_files_only=True, model_kwargs={"use_safetensors": True}
         )

@@ -12,6 +12,7 @@ from sentence_transformers import CrossEncoder
 from munjang.engine.batches import CPU_BUDGET, GPU_BUDGET, token_batches
 from munjang.engine.encoder import EncodeCounts, count_tokens
 from munjang.errors import DataError
+from munjang.models.source import require_kind
 from munjang.progress import Progress, silent
 
 Pair = tuple[str, str]
@@ -31,12 +32,13 @@ class Scorer:
         budget: padded tokens a batch; by default 512 on a CPU and 16,384 elsewhere.
 
     Raises:
-        DataError: the model has more than one output, so it gives classes and not scores.
+        DataError: the model has more than one output, so it gives classes and not scores; or it is a bi-encoder.
     """
 
     def __init__(
         self, folder: Path | str, device: str = "cpu", symmetric: bool = True, budget: int | None = None
     ) -> None:
+        require_kind(Path(folder), "cross-encoder")
         model = CrossEncoder(str(folder), device=device, local_files_only=True, model_kwargs={"use_safetensors": True})
         if model.num_labels != 1:
             raise DataError(

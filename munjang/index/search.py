@@ -60,8 +60,8 @@ class Searcher:
         DataError: the bi-encoder is not the one that made the vectors.
     """
 
-    def __init__(self, folder: Path, device: str = "cpu", rerank: bool = True) -> None:
-        self.index: StoredIndex = open_index(folder)
+    def __init__(self, folder: Path | str, device: str = "cpu", rerank: bool = True) -> None:
+        self.index: StoredIndex = open_index(Path(folder))
         model = Path(self.index.model)
         if not model.is_dir():
             raise MissingInputError("the index's bi-encoder is gone", where=model, hint="make the index again")
@@ -74,7 +74,7 @@ class Searcher:
         # double the time of the slowest step.
         self.scorer = Scorer(self.index.reranker, device, symmetric=False) if rerank and self.index.reranker else None
 
-    def search(self, query: str, top: int = 10, rerank: int = 50) -> Answer:
+    def search(self, query: str, top: int = 5, rerank: int = 20) -> Answer:
         """Find the texts nearest to a query.
 
         Args:

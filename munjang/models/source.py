@@ -181,6 +181,20 @@ def fingerprint_model(folder: Path) -> str:
     return digest_folder(folder)
 
 
+def require_kind(folder: Path, *kinds: str) -> None:
+    """Refuse a model of another kind: sentence-transformers would load it all the same, with random weights on top.
+
+    Raises:
+        DataError: the folder's model is of none of the kinds.
+    """
+    found = model_kind(folder)
+    if found not in kinds:
+        hint = "train one from it: munjang train cross" if found == "bi-encoder" else "name a bi-encoder"
+        raise DataError(
+            "this model is of another kind", where=folder, expected=" or ".join(kinds), got=found, hint=hint
+        )
+
+
 def model_kind(folder: Path) -> str:
     """`cross-encoder` or `bi-encoder`, from what the folder says of itself; a bare transformer counts as a bi-encoder."""
     settings = folder / "config_sentence_transformers.json"

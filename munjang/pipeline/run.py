@@ -91,7 +91,7 @@ class _Walk:
     def bring(self, number: int, stage: StageOptions) -> StageOutcome:
         """Find a stage's finished result, or make it."""
         fingerprint = stage_fingerprint(stage, self.recipe, self.inputs, self.fingerprints)
-        directory = stage_directory(self.run_dir, number, stage.name, fingerprint)
+        directory = stage_directory(self.run_dir, stage.name, fingerprint)
         reason = why_run(stage.name, directory, fingerprint, self.run_dir)
         if reason != "done":
             self.context.say(f"[{number}/{len(self.recipe.stages)}] {stage.name} ({reason})")
@@ -106,11 +106,8 @@ class _Walk:
     def _make(self, stage: StageOptions, directory: Path, fingerprint: str) -> None:
         if directory.exists():
             shutil.rmtree(directory)
-        started = time.monotonic()
         with new_directory(directory, stage=stage.name, kind=stage.kind, fingerprint=fingerprint) as out:
-            report = self.kinds[stage.kind].run(stage, self.context, out)
-            seconds = round(time.monotonic() - started, 1)
-            write_json(out / REPORT, {"seconds": seconds, "peak_mb": peak_memory_mb(), **report})
+            write_report(self.kinds[stage.kind], stage, self.context, out)
 
     def _point(self, name: str, directory: Path, fingerprint: str) -> None:
         path = self.run_dir / POINTER
@@ -122,9 +119,19 @@ class _Walk:
             write_json(path, pointer)
 
 
-def stage_directory(run_dir: Path, number: int, name: str, fingerprint: str) -> Path:
-    """Where the result of a stage lies: its place in the recipe, its name, and the start of its fingerprint."""
-    return run_dir / "stages" / f"{number:02d}-{name}-{fingerprint[:8]}"
+def write_report(kind: StageKind, stage: StageOptions, context: Context, out: Path) -> dict[str, Any]:
+    """Run a stage's function and write its report: seconds, peak memory, what was read, and what the stage says."""
+    started = time.monotonic()
+    context.readings.clear()
+    said = kind.run(stage, context, out)
+    report = {"seconds": round(time.monotonic() - started, 1), "peak_mb": peak_memory_mb(), **said}
+    write_json(out / REPORT, {**report, "read": list(context.readings)})
+    return report
+
+
+def stage_directory(run_dir: Path, name: str, fingerprint: str) -> Path:
+    """Where the result of a stage lies: its name and the start of its fingerprint, whatever its place in the recipe."""
+    return run_dir / "stages" / f"{name}-{fingerprint[:8]}"
 
 
 def stage_fingerprint(stage: StageOptions, recipe: Recipe, inputs: Inputs, fingerprints: Mapping[str, str]) -> str:
@@ -163,9 +170,11 @@ def why_run(name: str, directory: Path, fingerprint: str, run_dir: Path) -> str:
             return "done"
         return f"made again: {problem or 'it belongs to another recipe'}"
     pointer = run_dir / POINTER
-    if pointer.is_file() and name in read_json(pointer).get("stages", {}):
-        return "made again: its options or inputs changed"
-    return "new"
+    entry = read_json(pointer).get("stages", {}).get(name) if pointer.is_file() else None
+    if entry is None:
+        return "new"
+    changed = entry.get("fingerprint") != fingerprint
+    return "made again: its options or inputs changed" if changed else "made again: its result is gone"
 
 
 def peak_memory_mb() -> int:

@@ -40,6 +40,8 @@ class Context:
     """Opens a progress display with a title."""
     say: Callable[[str], None] = field(default=lambda line: None)
     """Prints a line for the user."""
+    readings: list[dict[str, Any]] = field(default_factory=list)
+    """What the stage at work has read, and which rows were rejected; goes into its report."""
 
 
 StageFunction = Callable[[Any, Context, Path], dict[str, Any]]

@@ -11,7 +11,7 @@ from munjang.data.load import fingerprint_rows, load_rows
 from munjang.data.readers import ROLES, Rows
 from munjang.data.rows import sentences_of
 from munjang.errors import MunjangError
-from munjang.models.source import fingerprint_model, resolve_model
+from munjang.models.source import fingerprint_model, require_kind, resolve_model
 from munjang.pipeline.stage import Context
 from munjang.text import match_key
 
@@ -57,6 +57,8 @@ class RunInputs:
                     kinds = tuple(kind for kind in reference.accepts if kind in ROLES)
                     if kinds:
                         load_rows(data_spec(self.recipe, value), kinds, self.base, self.recipe.seed)
+                    elif set(reference.accepts) & set(MODELS):
+                        require_kind(resolve_model(value, self.base), *reference.accepts)
                 except MunjangError as error:
                     error.where = f"stage.{stage.name}.{option} = {value!r}" + (
                         f" ({error.where})" if error.where else ""
@@ -82,7 +84,10 @@ def load_input_rows(context: Context, value: str, kinds: tuple[str, ...] = ("sco
     rows = load_rows(spec, kinds, context.base, context.recipe.seed)
     if directory is not None:
         rows.report.source = value
+    context.readings.append(rows.report.as_dict())
     context.say(f"  {rows.report.sentence()}")
+    for reject in rows.report.rejects[:5]:
+        context.say(f"    rejected {reject.sentence()}")
     return rows
 
 

@@ -30,8 +30,8 @@ class TrainReport:
     dev_before: float | None = None
     dev_best: float | None = None
     best_step: int = 0
-    curve: list[dict[str, float]] = field(default_factory=list)
-    """Dev score (Spearman x 100) by step."""
+    curve: list[dict[str, float | None]] = field(default_factory=list)
+    """Dev score (Spearman x 100) by step; None where it was undefined."""
     losses: list[dict[str, float]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class KeepBest(TrainerCallback):
         self.progress(state.global_step, state.max_steps, note.strip())
         if state.global_step in self.evaluate_at:
             value = self.score()
-            self.report.curve.append({"step": state.global_step, "dev": math.nan if value is None else value})
+            self.report.curve.append({"step": state.global_step, "dev": value})
             self._keep(value, state.global_step)
 
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:

@@ -134,7 +134,7 @@ def test_a_run_killed_at_any_stage_completes_with_the_same_figures(
 ) -> None:
     out = tmp_path / "run"
     process = start(recipe, out)
-    pattern = f".tmp-*-{stage}-*" if moment == "in" else f"[0-9]*-{stage}-*"
+    pattern = f".tmp-{stage}-*" if moment == "in" else f"{stage}-*"
     kill_when(process, lambda: any((out / "stages").glob(pattern)))
     printed = finish(recipe, out)
     assert results(out) == results(unbroken)
@@ -165,7 +165,7 @@ def test_a_stopped_run_says_how_to_go_on_and_leaves_nothing_half_written(
 ) -> None:
     out = tmp_path / "run"
     process = start(recipe, out)
-    while not any((out / "stages").glob(".tmp-*-cross-*")):
+    while not any((out / "stages").glob(".tmp-cross-*")):
         assert process.poll() is None
         time.sleep(0.002)
     process.send_signal(number)
@@ -179,7 +179,7 @@ def test_a_stopped_run_says_how_to_go_on_and_leaves_nothing_half_written(
 def test_damaged_results_are_made_again_and_said(recipe: Path, unbroken: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(unbroken, out)
-    silver = next(out.glob("stages/*-silver-*/pairs.parquet"))
+    silver = next(out.glob("stages/silver-*/pairs.parquet"))
     content = bytearray(silver.read_bytes())
     content[len(content) // 2] ^= 1
     silver.write_bytes(content)
