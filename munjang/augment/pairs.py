@@ -47,7 +47,8 @@ def semantic_pairs(sentences: list[str], vectors: np.ndarray, neighbours: int) -
             pair = (min(i, int(j)), max(i, int(j)))
             score = float(found.scores[i, column])
             unique.setdefault(pair, Candidate(sentences[i], sentences[j], "semantic", int(ranks[i]), score))
-    return list(unique.values())
+    # Where vectors repeat, a sentence does not find itself first, and a column holds ranks of two kinds.
+    return sorted(unique.values(), key=lambda candidate: candidate.rank)
 
 
 def random_pairs(sentences: list[str], vectors: np.ndarray, count: int, seed: int) -> list[Candidate]:

@@ -30,21 +30,30 @@ def top_k(queries: np.ndarray, corpus: np.ndarray, k: int, block: int = 1024) ->
     if k == 0:
         return Neighbours(positions, scores)
     for start in range(0, len(queries), block):
-        found = np.asarray(queries[start : start + block], np.float32) @ np.asarray(corpus, np.float32).T
+        part = np.asarray(queries[start : start + block], np.float32)
+        found = part @ np.asarray(corpus, np.float32).T
         for row, row_scores in enumerate(found):
-            best = _stable_best(row_scores, k)
-            positions[start + row] = best
-            scores[start + row] = row_scores[best]
+            best = _rescored(part[row], corpus, _near_best(row_scores, k), k)
+            positions[start + row], scores[start + row] = best
     return Neighbours(positions, scores)
 
 
-def _stable_best(scores: np.ndarray, k: int) -> np.ndarray:
-    """Positions of the k largest scores, ties by position, in O(n + k log k)."""
-    if k < len(scores):
-        bound = np.partition(scores, -k)[-k]
-        above = np.flatnonzero(scores > bound)
-        level = np.flatnonzero(scores == bound)[: k - len(above)]
-        chosen = np.concatenate([above, level])
-    else:
-        chosen = np.arange(len(scores))
-    return chosen[np.lexsort((chosen, -scores[chosen]))]
+#: A matrix product of floats depends on its shape in the last bits; scores this close to the k-th are candidates.
+_TOLERANCE = 1e-5
+
+
+def _near_best(scores: np.ndarray, k: int) -> np.ndarray:
+    """Positions that may be among the k largest once they are scored again, in order: O(n)."""
+    if k >= len(scores):
+        return np.arange(len(scores))
+    bound = np.partition(scores, -k)[-k]
+    return np.flatnonzero(scores >= bound - _TOLERANCE * max(1.0, abs(float(bound))))
+
+
+def _rescored(query: np.ndarray, corpus: np.ndarray, near: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best of some candidates: each scored by itself in double precision, ties by position."""
+    # einsum sums each row in the same order, whatever rows stand beside it.
+    scores = np.einsum("ij,j->i", corpus[near].astype(np.float64), query.astype(np.float64), optimize=False)
+    scores = scores.astype(np.float32)
+    order = np.lexsort((near, -scores))[:k]
+    return near[order], scores[order]

@@ -30,9 +30,9 @@ class Estimate(NamedTuple):
 
 
 def pearson(x: np.ndarray, y: np.ndarray) -> float | None:
-    """Pearson's correlation, or None where one side is constant or there are fewer than two rows."""
+    """Pearson's correlation, or None where a side is constant or not finite, or of fewer than two rows."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+    if len(x) < 2 or not (np.isfinite(x).all() and np.isfinite(y).all()) or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
     x, y = x - x.mean(), y - y.mean()
     return float(np.clip((x @ y) / np.sqrt((x @ x) * (y @ y)), -1, 1))
@@ -40,6 +40,8 @@ def pearson(x: np.ndarray, y: np.ndarray) -> float | None:
 
 def spearman(x: np.ndarray, y: np.ndarray) -> float | None:
     """Spearman's rank correlation with ties at their mean rank, or None where it is undefined."""
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return None
     return pearson(rankdata(x), rankdata(y))
 
 
@@ -47,6 +49,8 @@ def why_undefined(predicted: np.ndarray, gold: np.ndarray) -> str:
     """Why a correlation of these scores is undefined, or an empty string."""
     if len(gold) < 2:
         return f"{len(gold)} row"
+    if not (np.isfinite(gold).all() and np.isfinite(predicted).all()):
+        return "a score is not a finite number"
     if np.ptp(np.asarray(gold, np.float64)) == 0:
         return "all gold scores are equal"
     if np.ptp(np.asarray(predicted, np.float64)) == 0:
@@ -105,11 +109,15 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 def _row_pearson(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Pearson of each row of two matrices; NaN where a resample is constant."""
+    # After centring, rounding leaves a constant row a variance of its own; so constancy is asked before.
+    constant = (np.ptp(x, axis=1) == 0) | (np.ptp(y, axis=1) == 0)
     x = x - x.mean(axis=1, keepdims=True)
     y = y - y.mean(axis=1, keepdims=True)
     norms = np.sqrt(np.einsum("ij,ij->i", x, x) * np.einsum("ij,ij->i", y, y))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.einsum("ij,ij->i", x, y) / norms
+        found = np.clip(np.einsum("ij,ij->i", x, y) / norms, -1, 1)
+    found[constant] = np.nan
+    return found
 
 
 def _estimate(value: float | None, resampled: np.ndarray) -> Estimate:

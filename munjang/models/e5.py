@@ -96,6 +96,8 @@ def _parse_body(data: bytes, cursor: _Cursor) -> PackedModel:
     for _ in range(cursor.take("i")[0]):
         name = cursor.raw(cursor.take("H")[0]).decode("utf-8")
         _dtype, _values, offset, length = (*cursor.take("BI"), *cursor.take("QQ"))
+        if offset + length > len(data):
+            raise ValueError(f"it ends before the tensor {name}")
         tensors[name] = (offset, length)
     return PackedModel(data, sizes, eps, pieces, scores, normalisation, tensors)
 

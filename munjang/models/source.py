@@ -82,13 +82,13 @@ def resolve_model(name: str, base: Path | None = None) -> Path:
     """
     if name.startswith(BUNDLED_PREFIX):
         return _bundled(name[len(BUNDLED_PREFIX) :])
-    path = Path(name).expanduser()
-    path = path if path.is_absolute() or base is None else base / path
+    named = Path(name).expanduser()
+    path = named if base is None else base / named
     if path.is_dir():
         require_safe_folder(path)
         return path
     hint = f"name a folder, a hub id, or {' or '.join(BUNDLED_PREFIX + n for n in BUNDLED)}"
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
+    if named.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
         near = difflib.get_close_matches(name, BUNDLED, n=1, cutoff=0.5)
         hint = f"did you mean {BUNDLED_PREFIX}{near[0]}? Else {hint}" if near else hint
         raise MissingInputError("no such model", where=name, hint=hint)
@@ -146,16 +146,17 @@ def require_safe_folder(folder: Path) -> None:
     Raises:
         DataError: there are no safetensors, or the configuration asks for code of its own.
     """
-    weights = list(folder.glob("*.safetensors")) + list(folder.glob("*/*.safetensors"))
-    if not weights:
-        pickled = sorted(p.name for p in folder.glob("*.bin")) + sorted(p.name for p in folder.glob("*.pt"))
-        if pickled:
+    # Every module's folder by itself: a later module would be loaded from its pickle though the first has none.
+    for part in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
+        pickled = sorted([*part.glob("pytorch_model*.bin"), *part.glob("*.pt"), *part.glob("*.pkl")])
+        if pickled and not list(part.glob("*.safetensors")):
             raise DataError(
                 "these weights are pickled, and loading them could run code",
-                where=folder / pickled[0],
+                where=pickled[0],
                 expected="model.safetensors",
                 hint="load the model once in a place you trust and save it with save_pretrained(); that writes safetensors",
             )
+    if not list(folder.glob("*.safetensors")) and not list(folder.glob("*/*.safetensors")):
         raise DataError(
             "this folder holds no model", where=folder, expected="model.safetensors", hint="name the folder of a model"
         )
@@ -185,8 +186,10 @@ def require_kind(folder: Path, *kinds: str) -> None:
     """Refuse a model of another kind: sentence-transformers would load it all the same, with random weights on top.
 
     Raises:
-        DataError: the folder's model is of none of the kinds.
+        MissingInputError: there is no such folder. DataError: its model is of none of the kinds.
     """
+    if not folder.is_dir():
+        raise MissingInputError("no such model", where=folder, hint="it was moved or deleted; make it again")
     found = model_kind(folder)
     if found not in kinds:
         hint = "train one from it: munjang train cross" if found == "bi-encoder" else "name a bi-encoder"

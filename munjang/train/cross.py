@@ -18,6 +18,7 @@ from munjang.engine.encoder import count_tokens
 from munjang.engine.scorer import Scorer
 from munjang.models.source import model_kind
 from munjang.progress import Progress, silent
+from munjang.text import match_key
 from munjang.train.loop import KeepBest, TrainReport, fit, freeze_word_embeddings, trainer_arguments
 from munjang.train.options import TrainCrossOptions
 
@@ -41,8 +42,8 @@ def random_negatives(rows: list[ScoredPair], share: float, seed: int) -> list[Sc
         share: pairs to draw for each row.
         seed: of the draw.
     """
-    sentences = list(dict.fromkeys(sentences_of(rows)))
-    known = {pair_key(row.sentence1, row.sentence2) for row in rows}
+    sentences = list({match_key(text): text for text in sentences_of(rows)}.values())
+    known = {key for key in (pair_key(row.sentence1, row.sentence2) for row in rows) if key[0] != key[1]}
     wanted = min(round(len(rows) * share), len(sentences) * (len(sentences) - 1) // 2 - len(known))
     draw = random.Random(seed)
     drawn: list[ScoredPair] = []

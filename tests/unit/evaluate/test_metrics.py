@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from munjang.evaluate.metrics import (
@@ -163,6 +163,7 @@ def test_a_perfect_model_has_no_doubt(gold: np.ndarray) -> None:
     assert linear[:3] == pytest.approx((100, 100, 100), abs=1e-9)
 
 
+@example([(0.0, 0.2), (0.0, 0.2), (5.0, 0.0)])
 @given(st.lists(st.tuples(SCORES, TIED), min_size=2, max_size=12))
 def test_intervals_are_finite_ordered_and_within_the_scale(rows: Rows) -> None:
     predicted, gold = np.array(rows).T

@@ -201,6 +201,13 @@ def test_tokens_are_the_most_probable_pieces(packed_e5: PackedModel, e5: Encoder
     assert compared > 250
 
 
+def test_every_character_is_normalised_as_the_file_says(packed_e5: PackedModel, bundled: dict[str, Path]) -> None:
+    normalizer = Tokenizer.from_file(str(bundled["e5-small"] / "tokenizer.json")).normalizer
+    found = {code: normalizer.normalize_str(chr(code)) for code in packed_e5.normalisation}
+    assert found == packed_e5.normalisation
+    assert len(found) > 4_000
+
+
 def test_the_file_and_the_loaded_tokenizer_agree(bundled: dict[str, Path], e5: Encoder) -> None:
     raw = Tokenizer.from_file(str(bundled["e5-small"] / "tokenizer.json"))
     fast = AutoTokenizer.from_pretrained(bundled["e5-small"])

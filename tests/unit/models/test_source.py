@@ -23,6 +23,7 @@ from munjang.models.source import (
     cache_folder,
     fingerprint_model,
     model_kind,
+    require_kind,
     require_safe_folder,
     resolve_model,
 )
@@ -277,6 +278,18 @@ def test_a_folder_says_what_kind_of_model_it_is(tiny_bi: Path, tiny_cross: Path,
     assert model_kind(write(tmp_path / "b", config__json=names, modules__json=[])) == "bi-encoder"
     assert model_kind(write(tmp_path / "c", config__json={"architectures": None})) == "bi-encoder"
     assert model_kind(write(tmp_path / "d")) == "bi-encoder"
+
+
+def test_a_model_of_another_kind_is_refused(tiny_bi: Path, tiny_cross: Path) -> None:
+    require_kind(tiny_bi, "bi-encoder")
+    require_kind(tiny_cross, "bi-encoder", "cross-encoder")
+    for folder, wanted, found in (
+        (tiny_bi, "cross-encoder", "bi-encoder"),
+        (tiny_cross, "bi-encoder", "cross-encoder"),
+    ):
+        with pytest.raises(DataError, match="another kind") as caught:
+            require_kind(folder, wanted)
+        assert (caught.value.where, caught.value.expected, caught.value.got) == (str(folder), wanted, found)
 
 
 def test_a_fingerprint_is_that_of_the_content(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from sentence_transformers import SentenceTransformer
+from tokenizers import Tokenizer
 
 from munjang.models.tokens import TokenStatistics, lint_tokens, token_statistics
 
@@ -37,6 +38,16 @@ def test_a_text_is_too_long_where_the_model_would_cut_it(tiny_bi: Path, limit: i
     fits, exceeds = " ".join("가" * (limit - 2)), " ".join("가" * (limit - 1))
     found = token_statistics(tiny_bi, [fits, exceeds, exceeds, "짧은 글"])
     assert (found.limit, found.too_long) == (limit, 2)
+
+
+def test_a_tokenizer_that_cuts_and_pads_by_itself_is_told_not_to(tiny_bi: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_bi, tmp_path / "model")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(5)
+    tokenizer.enable_padding(length=40)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    texts = ["가 나 다 라 마 바 사", "짧은 글", " ".join("가" * 200)]
+    assert token_statistics(folder, texts) == token_statistics(tiny_bi, texts)
 
 
 def test_the_tighter_of_two_limits_counts(tiny_bi: Path, tmp_path: Path) -> None:

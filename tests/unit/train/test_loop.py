@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
@@ -86,6 +86,7 @@ class Patience(random.Random):
         return super().choice(seq)
 
 
+@example(sentences=["A", "b", "a", "B"], share=10.0, seed=1)
 @given(
     sentences=st.lists(st.sampled_from(["가", "나", "다", "Ab", "aB", "라 ", "라"]), min_size=4, max_size=16),
     share=st.sampled_from([0.0, 0.5, 1.0, 10.0]),
@@ -104,6 +105,12 @@ def test_random_negatives_are_new_pairs_with_score_0(sentences: list[str], share
     assert all(first != second for first, second in keys)
     assert set(sentences_of(found)) <= set(sentences_of(rows))
     assert all(row.score == 0 for row in found)
+
+
+def test_two_spellings_of_one_sentence_are_no_pair() -> None:
+    rows = [*pairs(3), ScoredPair("Hello", "가", 0.5), ScoredPair("hello", "나", 0.5), ScoredPair("HELLO ", "다", 0.5)]
+    for seed in range(20):
+        assert all(len(set(pair_key(*row[:2]))) == 2 for row in random_negatives(rows, 2, seed))
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.0, 0), (0.25, 10), (1.0, 40), (10.0, 400)])

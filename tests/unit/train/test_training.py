@@ -297,6 +297,7 @@ def test_a_cross_encoder_learns_the_scores(
     more = {"pooling": pooling, "epochs": 4, "learning_rate": 5e-3, "freeze_embeddings": False}
     report = cross(on_train, tmp_path / "cross", **more)
     assert report.dev_best > report.dev_before + 20
+    assert CrossEncoder(str(tmp_path / "cross"), device="cpu")[1].pooling_mode == pooling
     before = load_file(tiny_bi / "model.safetensors")[WORDS]
     after = next(v for k, v in weights(tmp_path / "cross").items() if k.endswith(WORDS))
     assert not torch.equal(before, after)
