@@ -24,14 +24,15 @@ def top_k(queries: np.ndarray, corpus: np.ndarray, k: int, block: int = 1024) ->
         k: how many; fewer come back where the corpus is smaller.
         block: queries at a time; memory is about 4 bytes x block x n.
     """
+    queries, corpus = np.asarray(queries, np.float32), np.asarray(corpus, np.float32)
     k = min(k, len(corpus))
     positions = np.empty((len(queries), k), np.int64)
     scores = np.empty((len(queries), k), np.float32)
     if k == 0:
         return Neighbours(positions, scores)
     for start in range(0, len(queries), block):
-        part = np.asarray(queries[start : start + block], np.float32)
-        found = part @ np.asarray(corpus, np.float32).T
+        part = queries[start : start + block]
+        found = part @ corpus.T
         for row, row_scores in enumerate(found):
             best = _rescored(part[row], corpus, _near_best(row_scores, k), k)
             positions[start + row], scores[start + row] = best

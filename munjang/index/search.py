@@ -69,10 +69,14 @@ class Searcher:
             raise DataError(
                 "the bi-encoder has changed since the index was made", where=model, hint="make the index again"
             )
+        reranker = self.index.reranker if rerank else None
+        if reranker is not None and not Path(reranker).is_dir():
+            hint = "make the index again, or search without reranking: --rerank 0"
+            raise MissingInputError("the index's cross-encoder is gone", where=reranker, hint=hint)
         self.encoder = Encoder(model, device)
         # Asked for similarity to a query, a cross-encoder reads it first; scoring the other order too would
         # double the time of the slowest step.
-        self.scorer = Scorer(self.index.reranker, device, symmetric=False) if rerank and self.index.reranker else None
+        self.scorer = Scorer(reranker, device, symmetric=False) if reranker else None
 
     def search(self, query: str, top: int = 5, rerank: int = 20) -> Answer:
         """Find the texts nearest to a query.
