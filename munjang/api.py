@@ -13,11 +13,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from munjang.config.load import explain_validation, load_recipe
-from munjang.config.recipe import DATA_PREFIX, DataSpec, Recipe, StageOptions
+from munjang.config.recipe import DATA_PREFIX, STAGE_PREFIX, DataSpec, Frozen, Recipe, StageOptions
 from munjang.data.catalog import split_name
-from munjang.errors import ConfigError, DiskError
+from munjang.errors import ConfigError, UsageError
 from munjang.files import new_directory
-from munjang.pipeline.run import StageOutcome, run_recipe, stage_directory, stage_fingerprint, why_run, write_report
+from munjang.pipeline.run import (
+    StageOutcome,
+    read_pointer,
+    run_recipe,
+    stage_directory,
+    stage_fingerprint,
+    why_run,
+    write_report,
+)
 from munjang.pipeline.stage import Context
 from munjang.progress import Show
 from munjang.stages.inputs import RunInputs
@@ -28,7 +36,7 @@ if TYPE_CHECKING:
     from munjang.index.search import Answer
 
 
-_Options = TypeVar("_Options", bound=StageOptions)
+_Options = TypeVar("_Options", bound=Frozen)
 
 
 QUIET = Show()
@@ -130,13 +138,18 @@ def run_stage(
         The stage's report, which is also in `out/report.json`.
 
     Raises:
-        DiskError: `out` exists. Any `MunjangError` of the stage.
+        ConfigError: `out` exists. Any `MunjangError` of the stage.
     """
     from munjang.engine.device import choose_device
 
     target = Path(out)
     if target.exists():
-        raise DiskError("this folder exists already", where=target, hint="name a new one with --out, or delete it")
+        raise ConfigError("this folder exists already", where=target, hint="name a new one with --out, or delete it")
+    named = next((value for _, value, _ in options.references() if value.startswith(STAGE_PREFIX)), None)
+    if named is not None:
+        raise UsageError(
+            "a stage can be named in a recipe only", got=named, hint="name the folder that the run printed"
+        )
     recipe = Recipe(options.name, options.name, seed, dict(data or {}), (options,))
     RunInputs(recipe, Path.cwd()).require_all()
     context = Context(recipe, Path.cwd(), {}, choose_device(device), show.progress, show.say)
@@ -156,13 +169,16 @@ def name_data(sources: Sequence[str], settings: Mapping[str, Any]) -> tuple[list
         if split_name(source) is not None:
             names.append(source)
         else:
-            data[source] = DataSpec(source=source, **settings)
+            data[source] = checked_options(DataSpec, source, source=source, **settings)
             names.append(DATA_PREFIX + source)
+    if settings and not data:
+        given = ", ".join(f"--{name}" for name in settings)
+        raise UsageError(f"without effect here: {given}", hint="how to read applies to files; catalogue names know it")
     return names, data
 
 
-def checked_options(kind: type[_Options], **values: Any) -> _Options:
-    """Options of a stage from plain values.
+def checked_options(kind: type[_Options], place: str, **values: Any) -> _Options:
+    """Options of a stage, or how to read a file, from plain values; `place` names them in an error.
 
     Raises:
         ConfigError: a value is wrong; all of them are listed.
@@ -170,12 +186,14 @@ def checked_options(kind: type[_Options], **values: Any) -> _Options:
     try:
         return kind(**values)
     except ValidationError as error:
-        problems = explain_validation(error, kind, kind.kind)
+        problems = explain_validation(error, kind, place)
         raise ConfigError("; ".join(problems), hint="run the same command with --help") from None
 
 
 def doctor(data: Sequence[str], *, model: str | None = None, show: Show = QUIET, **settings: Any) -> list[Finding]:
     """Look for mistakes in data sets, and for text that a model cannot see; findings come errors first.
+
+    See `examine` for what was read besides.
 
     Args:
         data: catalogue names or paths; name train, dev and test together to find leakage.
@@ -183,11 +201,18 @@ def doctor(data: Sequence[str], *, model: str | None = None, show: Show = QUIET,
         show: how to tell about progress.
         settings: how to read paths, such as `scale=(0, 5)`.
     """
-    from munjang.stages.doctor import examine
+    return examine(data, model=model, show=show, **settings)[0]
+
+
+def examine(
+    data: Sequence[str], *, model: str | None = None, show: Show = QUIET, **settings: Any
+) -> tuple[list[Finding], list[dict[str, Any]]]:
+    """The doctor's findings, and for each set how many rows were read, kept and rejected; arguments as for `doctor`."""
+    from munjang.stages.doctor import examine as examine_sets
 
     names, specs = name_data(data, settings)
     context = Context(Recipe("doctor", "doctor", 42, specs, ()), Path.cwd(), {}, "cpu", show.progress, show.say)
-    return examine(context, names, model)
+    return examine_sets(context, names, model), context.readings
 
 
 def search(index: str | Path, query: str, *, top: int = 5, rerank: int = 20, device: str | None = None) -> Answer:
@@ -208,12 +233,10 @@ def search(index: str | Path, query: str, *, top: int = 5, rerank: int = 20, dev
 
 def find_index(path: Path) -> Path:
     """The index in a folder: itself, or the last index stage of a run."""
-    from munjang.files import read_json
     from munjang.index.store import SETTINGS
-    from munjang.pipeline.run import POINTER
 
-    if (path / SETTINGS).is_file() or not (path / POINTER).is_file():
+    if (path / SETTINGS).is_file():
         return path
-    stages = read_json(path / POINTER)["stages"].values()
+    stages = read_pointer(path)["stages"].values()
     indexes = [path / s["directory"] for s in stages if (path / s["directory"] / SETTINGS).is_file()]
     return indexes[-1] if indexes else path

@@ -137,9 +137,9 @@ def from_os_error(error: OSError, where: object, *, doing: str) -> MunjangError:
         where: the path at hand.
         doing: the verb, such as `"write"`.
     """
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError) and doing != "write":
         return MissingInputError("no such file or folder", where=where, hint="check the spelling of the path")
-    if isinstance(error, IsADirectoryError | NotADirectoryError):
+    if isinstance(error, IsADirectoryError | NotADirectoryError) and doing != "write":
         return MissingInputError(f"cannot {doing}: {error.strerror}", where=where)
     hints = {
         errno.ENOSPC: "free some space and run the same command again; nothing that was finished is lost",

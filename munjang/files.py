@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -112,7 +113,7 @@ def new_directory(final: Path, **meta: Any) -> Iterator[Path]:
     temporary = final.with_name(f"{_TEMPORARY}{final.name}-{os.getpid()}")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove_orphans(final)
         temporary.mkdir()
         yield temporary
         _commit(temporary, final, meta)
@@ -124,10 +125,29 @@ def new_directory(final: Path, **meta: Any) -> Iterator[Path]:
         raise
 
 
+def _remove_orphans(final: Path) -> None:
+    """Remove what a killed process left of the same directory; a living one keeps its own."""
+    prefix = f"{_TEMPORARY}{final.name}-"
+    for path in final.parent.glob(glob.escape(prefix) + "*"):
+        number = path.name[len(prefix) :]
+        if number.isdigit() and (int(number) == os.getpid() or not _is_alive(int(number))):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def _refusal(error: BaseException) -> OSError | None:
     """The operating system's refusal behind an error; safetensors and others carry it as text only."""
     if isinstance(error, OSError):
-        return error
+        return error if error.errno is not None else None  # libraries raise bare OSErrors for causes of their own
     found = re.search(r"\(os error (\d+)\)", str(error))
     return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
 

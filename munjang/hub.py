@@ -7,6 +7,7 @@ import os
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 from munjang.errors import MissingInputError, MunjangError, UnavailableError
@@ -81,7 +82,7 @@ def fetch_dataset_file(repository: str, config: str, split: str, hint: str) -> P
     Raises:
         UnavailableError: no hub. MissingInputError: the hub has no such file.
     """
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     arguments = {
@@ -96,40 +97,84 @@ def fetch_dataset_file(repository: str, config: str, split: str, hint: str) -> P
     except LocalEntryNotFoundError:
         require_hub(f"the data set {repository}", hint)
     try:
+        address = hf_hub_url(**{key: arguments[key] for key in ("repo_id", "filename", "repo_type", "revision")})
+        _within_deadline(lambda: get_hf_file_metadata(address, timeout=REACH_TIMEOUT))
         return Path(hf_hub_download(**arguments, etag_timeout=REACH_TIMEOUT))
     except Exception as error:
         raise _translated(error, f"{config}/{split} of {repository}", hint) from None
 
 
-def fetch_model(repository: str, hint: str) -> Path:
+def fetch_model(repository: str, hint: str, check: Callable[[Path], None] = lambda folder: None) -> Path:
     """The snapshot folder of a model on the hub, from the local cache or downloaded (safetensors only).
 
+    Args:
+        repository: such as `intfloat/multilingual-e5-small`.
+        hint: what to do without a hub.
+        check: raises where a folder is not whole; so a download that was broken off is taken up again.
+
     Raises:
-        UnavailableError: no hub. MissingInputError: the hub has no such model.
+        UnavailableError: no hub. MissingInputError: the hub has no such model. Whatever `check` raises.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "*/*.json", "*/*.safetensors", "README.md"]
     try:
-        return Path(snapshot_download(repository, allow_patterns=patterns, local_files_only=True))
+        folder = Path(snapshot_download(repository, allow_patterns=patterns, local_files_only=True))
+        check(folder)
+        return folder
     except HFValidationError as error:
         raise MissingInputError(
             f"no model named {repository!r}", got=str(error).splitlines()[0][:200], hint=hint
         ) from None
-    except (LocalEntryNotFoundError, OSError):
+    except (LocalEntryNotFoundError, OSError, MunjangError):
         require_hub(f"the model {repository!r}", hint)
     try:
-        return Path(snapshot_download(repository, allow_patterns=patterns, etag_timeout=REACH_TIMEOUT))
+        _within_deadline(lambda: HfApi().model_info(repository, timeout=REACH_TIMEOUT))
+        folder = Path(snapshot_download(repository, allow_patterns=patterns, etag_timeout=REACH_TIMEOUT))
     except Exception as error:
         raise _translated(error, f"model {repository!r}", hint) from None
+    check(folder)
+    return folder
+
+
+def _within_deadline(ask: Callable[[], object]) -> None:
+    """Ask the hub one small thing and give it up after `REACH_TIMEOUT`, whatever its client would retry.
+
+    Raises:
+        TimeoutError: no answer in time. Whatever `ask` raises.
+    """
+    outcome: list[Exception | None] = []
+
+    def run() -> None:
+        try:
+            ask()
+            outcome.append(None)
+        except Exception as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(REACH_TIMEOUT)
+    if not outcome:
+        raise TimeoutError(f"no answer within {REACH_TIMEOUT:g} s")
+    if outcome[0] is not None:
+        raise outcome[0]
 
 
 def _translated(error: Exception, what: str, hint: str) -> MunjangError:
     """An error of the hub's client, whatever its HTTP library raised, as one of ours."""
-    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     got = " ".join(str(error).split())[:200] or type(error).__name__
-    if isinstance(error, RepositoryNotFoundError | EntryNotFoundError | RevisionNotFoundError):
+    # "Not here and not reached" is a kind of "not found" to the client, but not to the user.
+    absent = isinstance(error, RepositoryNotFoundError | EntryNotFoundError | RevisionNotFoundError)
+    absent = absent or getattr(getattr(error, "response", None), "status_code", None) == 404
+    if absent and not isinstance(error, LocalEntryNotFoundError):
         return MissingInputError(f"the hub has no {what}", got=got, hint=hint)
     return UnavailableError(f"the hub did not give {what}", where=_endpoint(), got=got, hint=hint)

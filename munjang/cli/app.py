@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import os
 import signal
@@ -14,7 +16,7 @@ from cyclopts import App, CycloptsError
 
 from munjang import __version__
 from munjang.cli.output import print_error, stderr
-from munjang.errors import EXIT_STATUSES, MunjangError, UsageError
+from munjang.errors import EXIT_STATUSES, MunjangError, UsageError, from_os_error
 
 _STATUSES = "\n".join(f"- {status}: {meaning}" for status, meaning in EXIT_STATUSES.items())
 
@@ -56,16 +58,23 @@ def _terminate(number: int, frame: object) -> NoReturn:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with a documented status."""
-    sys.exit(run_command(list(sys.argv[1:] if arguments is None else arguments)))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without Hangul still gets every answer
+    # Under the C locale Python reads arguments as escaped bytes; they are UTF-8 nearly always.
+    given = [os.fsencode(a).decode("utf-8", "surrogateescape") for a in sys.argv[1:]]
+    sys.exit(run_command(given if arguments is None else list(arguments)))
 
 
 def run_command(arguments: list[str]) -> int:
     """Run one command; returns its exit status (see `munjang.errors.EXIT_STATUSES`)."""
     _quiet_libraries()
     signal.signal(signal.SIGTERM, _terminate)
-    as_json = "--json" in arguments
+    as_json = any(a == "--json" or a.startswith("--json=") for a in arguments)
     try:
-        return app(arguments, exit_on_error=False, print_error=False) or 0
+        status = app(arguments, exit_on_error=False, print_error=False) or 0
+        sys.stdout.flush()
+        return status
     except CycloptsError as error:
         usage = UsageError(_usage_text(error), hint="run: munjang --help")
         print_error(usage, as_json)
@@ -82,10 +91,21 @@ def run_command(arguments: list[str]) -> int:
         )
         return 143
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_stdout()
         return 0
+    except OSError as error:
+        refused = from_os_error(error, error.filename or "standard output", doing="write")
+        _abandon_stdout()
+        print_error(refused, as_json=False)
+        return refused.exit_status
     except Exception as error:
         return _bug(error, as_json)
+
+
+def _abandon_stdout() -> None:
+    """Point stdout at nothing, so that Python's own flush at exit finds no closed pipe or full disk."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage_text(error: CycloptsError) -> str:

@@ -22,10 +22,10 @@ def doctor(*data: str, model: str | None = None, reading: Reading | None = None,
     if not data:
         raise UsageError("name at least one data set", hint="list them with: munjang data")
     with showing(common.json) as show:
-        findings = api.doctor(data, model=model, show=show, **(reading or Reading()).settings())
+        findings, read = api.examine(data, model=model, show=show, **(reading or Reading()).settings())
     failed = any(finding.severity == "error" for finding in findings)
     if common.json:
-        print_json([finding.as_dict() for finding in findings])
+        print_json({"findings": [finding.as_dict() for finding in findings], "read": read})
         return int(failed)
     console = stdout()
     for finding in findings:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from rich.markup import escape
 
 from munjang import api
 from munjang.cli.output import Reading, Running, print_json, relative, showing, stdout, table
@@ -35,11 +36,13 @@ def evaluate(
     if not models:
         raise UsageError("name at least one model", hint="run: munjang evaluate --help")
     labelled = dict(_label(m) for m in models)
+    if len(labelled) < len(models):
+        raise UsageError("two models have the same label", hint="give each its own: NAME=MODEL")
     if baseline is None and len(labelled) > 1:
         baseline = next(iter(labelled))
     names, data = api.name_data(on, (reading or Reading()).settings())
     options = api.checked_options(
-        EvaluateOptions, name="evaluate", models=labelled, on=names, baseline=baseline, symmetric=symmetric
+        EvaluateOptions, "evaluate", name="evaluate", models=labelled, on=names, baseline=baseline, symmetric=symmetric
     )
     with showing(common.json) as show:
         report = api.run_stage(options, out, data=data, device=common.device, show=show)
@@ -63,7 +66,7 @@ def evaluation_table(report: dict[str, Any], title: str) -> Any:
     from munjang.evaluate.report import format_estimate
 
     sets = list(report["sets"])
-    view = table(f"{title}: Spearman x 100 with 95% intervals", "model", "kind", *sets)
+    view = table(f"{escape(title)}: Spearman x 100 with 95% intervals", "model", "kind", *map(escape, sets))
     cells = {(c["model"], c["set"]): c for c in report["cells"]}
     for model, about in report["models"].items():
         texts = []
@@ -74,9 +77,7 @@ def evaluation_table(report: dict[str, Any], title: str) -> Any:
                 + f"\nPearson {format_estimate(Estimate.of(cell['pearson']))}"
             )
             if cell["against_baseline"]:
-                text += (
-                    f"\n{format_estimate(Estimate.of(cell['against_baseline']), signed=True)} vs {report['baseline']}"
-                )
+                text += f"\n{format_estimate(Estimate.of(cell['against_baseline']), signed=True)} vs {escape(report['baseline'])}"
             texts.append(text)
-        view.add_row(model, about["kind"], *texts, end_section=True)
+        view.add_row(escape(model), about["kind"], *texts, end_section=True)
     return view

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from munjang import api
-from munjang.cli.output import Reading, Running, print_json, relative, showing, stdout
+from munjang.cli.output import Reading, Running, print_json, program, relative, showing, stdout
 from munjang.index.options import IndexOptions
 
 
@@ -30,13 +30,13 @@ def build(
     """
     common = common or Running()
     names, data = api.name_data(documents, (reading or Reading()).settings())
-    options = api.checked_options(IndexOptions, name="index", model=model, reranker=reranker, documents=names)
+    options = api.checked_options(IndexOptions, "index", name="index", model=model, reranker=reranker, documents=names)
     with showing(common.json) as show:
         report = api.run_stage(options, out, data=data, device=common.device, show=show)
     if common.json:
         print_json(report)
         return 0
     stdout().print(
-        f'{report["documents"]:,} texts\nsearch: munjang search {relative(out)} "질문을 여기에"', soft_wrap=True
+        f'{report["documents"]:,} texts\nsearch: {program()} search {relative(out)} "질문을 여기에"', soft_wrap=True
     )
     return 0

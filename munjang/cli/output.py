@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -58,28 +59,35 @@ class Reading:
 
     def settings(self) -> dict[str, Any]:
         """As fields of a `DataSpec`."""
-        fields = {
-            "scale": self.scale,
-            "columns": self.columns or {},
-            "encoding": self.encoding,
-            "rejects": self.rejects,
-        }
-        return {name: value for name, value in fields.items() if value is not None}
+        given = {"scale": self.scale, "columns": self.columns, "encoding": self.encoding}
+        if self.rejects != "stop":
+            given["rejects"] = self.rejects
+        return {name: value for name, value in given.items() if value is not None}
+
+
+class _Console(Console):
+    """A console that leaves a closed pipe to the caller; Rich's own would exit with 1."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        if not self.stderr:
+            raise BrokenPipeError
 
 
 def stdout() -> Console:
     """For results; wide enough not to fold tables when the output goes to a file."""
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False, emoji=False)
+    return _Console(width=None if sys.stdout.isatty() else 160, highlight=False, emoji=False)
 
 
 def stderr() -> Console:
-    """For words and progress."""
-    return Console(stderr=True, highlight=False, emoji=False)
+    """For words and progress; where nobody reads them any more, the work goes on."""
+    return _Console(stderr=True, highlight=False, emoji=False)
 
 
 def print_json(value: Any) -> None:
     """One JSON value on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False, default=str) + "\n")
+    plain = "utf" not in (sys.stdout.encoding or "").lower()
+    sys.stdout.write(json.dumps(value, ensure_ascii=plain, indent=1, allow_nan=False, default=str) + "\n")
 
 
 @contextmanager
@@ -153,22 +161,12 @@ def table(title: str, *columns: str) -> Table:
 
 
 def relative(path: Path) -> str:
-    """A path as short as it can be said from here."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+    """A path as short as it can be said from here, safe to print."""
+    with suppress(ValueError):
+        path = path.resolve().relative_to(Path.cwd())
+    return escape(str(path))
 
 
-__all__ = [
-    "Common",
-    "Reading",
-    "Running",
-    "print_error",
-    "print_json",
-    "relative",
-    "showing",
-    "stderr",
-    "stdout",
-    "table",
-]
+def program() -> str:
+    """How the user starts this program: `munjang` where the shell finds it, else the file that was started."""
+    return "munjang" if shutil.which("munjang") else relative(Path(sys.argv[0]))

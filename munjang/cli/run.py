@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from rich.markup import escape
 
 from munjang import api
 from munjang.cli.evaluate import evaluation_table
-from munjang.cli.output import Running, print_json, relative, showing, stdout, table
+from munjang.cli.output import Running, print_json, program, relative, showing, stdout, table
+from munjang.text import printable
 
 
 def run(
@@ -85,7 +87,7 @@ def _print(result: api.RunResult) -> None:
         if stage.produces in ("bi-encoder", "cross-encoder"):
             console.print(f"{stage.produces} ({outcome.name}): {relative(outcome.directory / 'model')}", soft_wrap=True)
     if result.of_kind("index"):
-        console.print(f'search: munjang search {relative(result.directory)} "질문을 여기에"', soft_wrap=True)
+        console.print(f'search: {program()} search {relative(result.directory)} "질문을 여기에"', soft_wrap=True)
 
 
 def verdicts(report: dict[str, Any]) -> list[str]:
@@ -97,7 +99,8 @@ def verdicts(report: dict[str, Any]) -> list[str]:
             continue
         better, worse = difference["low"] > 0, difference["high"] < 0
         word = "better than" if better else "WORSE than" if worse else "not told apart from"
-        lines.append(f"{cell['model']} on {cell['set']}: {word} {report['baseline']} ({difference['value']:+.2f})")
+        text = f"{cell['model']} on {cell['set']}: {word} {report['baseline']} ({difference['value']:+.2f})"
+        lines.append(escape(printable(text)))
     return lines
 
 
@@ -107,6 +110,10 @@ def _search_table(report: dict[str, Any]) -> Any:
 
     k = report["top_k"]
     view = table(f"search: {report['queries']} queries, x 100 with 95% intervals", "search", f"nDCG@{k}", f"MRR@{k}")
+    first = escape(report["rows"][0]["search"])
     for row in report["rows"]:
-        view.add_row(row["search"], *(format_estimate(Estimate.of(row[m])) for m in ("ndcg", "mrr")))
+        difference = row.get("against_first")
+        versus = f"\n{format_estimate(Estimate.of(difference), signed=True)} vs {first}" if difference else ""
+        ndcg, mrr = (format_estimate(Estimate.of(row[metric])) for metric in ("ndcg", "mrr"))
+        view.add_row(escape(row["search"]), ndcg + versus, mrr)
     return view

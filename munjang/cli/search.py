@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from cyclopts import Parameter, validators
 from rich.markup import escape
 
 from munjang import api
@@ -15,7 +16,13 @@ if TYPE_CHECKING:
     from munjang.index.search import Answer, Hit
 
 
-def search(index: Path, query: str, /, *, top: int = 5, rerank: int = 20, common: Running | None = None) -> int:
+_Count = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=1000))]
+_CountOrNone = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=1000))]
+
+
+def search(
+    index: Path, query: str, /, *, top: _Count = 5, rerank: _CountOrNone = 20, common: Running | None = None
+) -> int:
     """Find the texts nearest to a query: the bi-encoder's order and the order after reranking, side by side.
 
     Args:

@@ -193,6 +193,8 @@ def locate(source: str, base: Path) -> Located:
     Raises:
         MissingInputError: no such name, split or file. UnavailableError: it is on the hub, which cannot be reached.
     """
+    if not source.strip():
+        raise MissingInputError("a data set's name is empty", hint="list the known names with: munjang data")
     known = split_name(source)
     if known is not None:
         return _locate_known(*known)

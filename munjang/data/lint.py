@@ -51,7 +51,12 @@ def lint(sets: Mapping[str, list[Any]]) -> list[Finding]:
             findings += lint_pairs(name, pairs)
         findings += _repeated_texts(name, rows)
     findings += leakage(sets)
-    return sorted(findings, key=lambda f: _SEVERITIES.index(f.severity))
+    return by_severity(findings)
+
+
+def by_severity(findings: list[Finding]) -> list[Finding]:
+    """Findings with errors first, then warnings, then notes."""
+    return sorted(findings, key=lambda finding: _SEVERITIES.index(finding.severity))
 
 
 def lint_pairs(name: str, rows: list[ScoredPair]) -> list[Finding]:
@@ -141,7 +146,8 @@ def is_held_out(name: str) -> bool:
 
 
 def leakage(sets: Mapping[str, list[Any]]) -> list[Finding]:
-    """Sentences and pairs that two sets share, exactly after normalising, where one of the two is dev or test."""
+    """Sentences and pairs that two sets share, exactly after normalising: a warning where one is dev or test by its name,
+    else a note, for a file's name need not say what it is for."""
     texts = {name: {match_key(t) for t in sentences_of(rows)} for name, rows in sets.items()}
     pairs = {
         name: {pair_key(r.sentence1, r.sentence2) for r in rows if isinstance(r, ScoredPair)}
@@ -149,13 +155,11 @@ def leakage(sets: Mapping[str, list[Any]]) -> list[Finding]:
     }
     findings = []
     for left, right in combinations(sets, 2):
-        if not (is_held_out(left) or is_held_out(right)):
-            continue
         shared, shared_pairs = texts[left] & texts[right], pairs[left] & pairs[right]
         if shared:
             message = f"{len(shared):,} sentences and {len(shared_pairs):,} whole pairs are in both sets"
+            unseen = is_held_out(left) or is_held_out(right)
             remedy = "name the dev and test sets under exclude (training) and held_out (mining)"
-            findings.append(
-                Finding("warning", "leakage", f"{left} / {right}", message, printable(min(shared), 80), remedy)
-            )
+            where, example = f"{left} / {right}", printable(min(shared), 80)
+            findings.append(Finding("warning" if unseen else "note", "leakage", where, message, example, remedy))
     return findings

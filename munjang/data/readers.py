@@ -19,6 +19,8 @@ from munjang.data.tables import Record, column_name, flat_names, open_table
 from munjang.errors import DataError
 from munjang.text import MAX_CHARS, TextChanges, is_blank
 
+#: nDCG's gain is 2^relevance - 1: judgements have a handful of grades, not thousands.
+MAX_RELEVANCE = 20
 NLI_LABELS = ("entailment", "neutral", "contradiction")
 
 #: Names under which a role is found where the user maps nothing; the first that a file has is taken.
@@ -257,8 +259,8 @@ def _relevance(value: Any) -> int:
     if not whole and not (isinstance(value, str) and _WHOLE.fullmatch(value.strip())):
         raise _BadCellError("relevance", "expected a whole number of 0 or more", value)
     number = int(value)
-    if number < 0:
-        raise _BadCellError("relevance", "relevance cannot be negative", value)
+    if not 0 <= number <= MAX_RELEVANCE:
+        raise _BadCellError("relevance", f"relevance must lie between 0 and {MAX_RELEVANCE}", value)
     return number
 
 

@@ -42,6 +42,8 @@ class Table(NamedTuple):
 
 def file_format(path: Path, declared: str = "auto") -> str:
     """The format of a file: as declared, else by its name."""
+    if path.is_dir():
+        raise MissingInputError("this is a folder, not a file of rows", where=path)
     if declared != "auto":
         return declared
     found = FORMATS.get(path.suffix.lower())

@@ -20,6 +20,8 @@ def choose_device(wanted: str | None = None) -> str:
         available.insert(0, "cuda")
     if wanted in (None, "auto"):
         return available[0]
-    if wanted.split(":")[0] not in available:
+    name, _, index = wanted.partition(":")
+    known = index == "" or (name == "cuda" and index.isdigit() and int(index) < torch.cuda.device_count())
+    if name not in available or not known:
         raise ConfigError("this device is not available", where=f"--device {wanted}", expected=" or ".join(available))
     return wanted

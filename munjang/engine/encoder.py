@@ -11,8 +11,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from munjang.engine.batches import CPU_BUDGET, GPU_BUDGET, token_batches
+from munjang.engine.loading import load_model
 from munjang.errors import DataError
-from munjang.models.source import require_kind
 from munjang.progress import Progress, silent
 from munjang.text import is_blank
 
@@ -47,11 +47,7 @@ class Encoder:
     """
 
     def __init__(self, folder: Path | str, device: str = "cpu", budget: int | None = None) -> None:
-        require_kind(Path(folder), "bi-encoder")
-        self.model = SentenceTransformer(
-            str(folder), device=device, local_files_only=True, model_kwargs={"use_safetensors": True}
-        )
-        self.model.eval()
+        self.model = load_model(SentenceTransformer, Path(folder), device)
         self.budget = budget or (CPU_BUDGET if device == "cpu" else GPU_BUDGET)
         self.counts = EncodeCounts()
 

@@ -11,8 +11,8 @@ from sentence_transformers import CrossEncoder
 
 from munjang.engine.batches import CPU_BUDGET, GPU_BUDGET, token_batches
 from munjang.engine.encoder import EncodeCounts, count_tokens
+from munjang.engine.loading import load_model
 from munjang.errors import DataError
-from munjang.models.source import require_kind
 from munjang.progress import Progress, silent
 
 Pair = tuple[str, str]
@@ -38,8 +38,7 @@ class Scorer:
     def __init__(
         self, folder: Path | str, device: str = "cpu", symmetric: bool = True, budget: int | None = None
     ) -> None:
-        require_kind(Path(folder), "cross-encoder")
-        model = CrossEncoder(str(folder), device=device, local_files_only=True, model_kwargs={"use_safetensors": True})
+        model = load_model(CrossEncoder, Path(folder), device)
         if model.num_labels != 1:
             raise DataError(
                 "this cross-encoder gives classes, not scores",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,9 @@ from scipy.stats import rankdata
 
 #: Resamples of the bootstrap. 2,000 put the ends of a 95% interval within about 0.1 points of their limit.
 RESAMPLES = 2_000
+#: Fewer rows give no interval: resamples of a handful repeat the same few values and say nothing of other rows.
+LEAST_ROWS = 10
+_BLOCK_CELLS = 2_000_000
 
 
 class Estimate(NamedTuple):
@@ -78,10 +82,13 @@ def correlations(
         undefined = Estimate(None, None, None, reason)
         return {"spearman": undefined, "pearson": undefined}
     predicted, gold = np.asarray(predicted, np.float64), np.asarray(gold, np.float64)
-    rows = bootstrap_rows(len(gold), seed, resamples)
+    drawn: dict[str, list[np.ndarray]] = {"spearman": [], "pearson": []}
+    for rows in _blocks(len(gold), seed, resamples):
+        drawn["spearman"].append(_row_pearson(_ranks(predicted[rows]), _ranks(gold[rows])))
+        drawn["pearson"].append(_row_pearson(predicted[rows], gold[rows]))
     return {
-        "spearman": _estimate(spearman(predicted, gold), _row_pearson(_ranks(predicted[rows]), _ranks(gold[rows]))),
-        "pearson": _estimate(pearson(predicted, gold), _row_pearson(predicted[rows], gold[rows])),
+        "spearman": _estimate(spearman(predicted, gold), np.concatenate(drawn["spearman"]), len(gold)),
+        "pearson": _estimate(pearson(predicted, gold), np.concatenate(drawn["pearson"]), len(gold)),
     }
 
 
@@ -96,11 +103,15 @@ def paired_difference(
     reason = why_undefined(predicted, gold) or why_undefined(other, gold)
     if reason:
         return Estimate(None, None, None, reason)
-    rows = bootstrap_rows(len(gold), seed, resamples)
-    ranks = _ranks(np.asarray(gold, np.float64)[rows])
+    gold = np.asarray(gold, np.float64)
     scores = [np.asarray(s, np.float64) for s in (predicted, other)]
-    ours, theirs = (_row_pearson(_ranks(s[rows]), ranks) for s in scores)
-    return _estimate((spearman(scores[0], gold) or 0.0) - (spearman(scores[1], gold) or 0.0), ours - theirs)
+    drawn = []
+    for rows in _blocks(len(gold), seed, resamples):
+        ranks = _ranks(gold[rows])
+        ours, theirs = (_row_pearson(_ranks(s[rows]), ranks) for s in scores)
+        drawn.append(ours - theirs)
+    difference = (spearman(scores[0], gold) or 0.0) - (spearman(scores[1], gold) or 0.0)
+    return _estimate(difference, np.concatenate(drawn), len(gold))
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -120,11 +131,19 @@ def _row_pearson(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return found
 
 
-def _estimate(value: float | None, resampled: np.ndarray) -> Estimate:
+def _blocks(rows: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
+    """The resamples of `bootstrap_rows` a few at a time, so that memory does not grow with the set."""
+    draw = np.random.default_rng(seed)
+    step = max(_BLOCK_CELLS // max(rows, 1), 1)
+    for start in range(0, resamples, step):
+        yield draw.integers(0, rows, size=(min(step, resamples - start), rows))
+
+
+def _estimate(value: float | None, resampled: np.ndarray, rows: int) -> Estimate:
     resampled = resampled[np.isfinite(resampled)]
     if value is None:
         return Estimate(None, None, None, "undefined")
-    if len(resampled) < 100:
+    if len(resampled) < 100 or rows < LEAST_ROWS:
         return Estimate(100 * value, None, None, "too few rows for an interval")
     low, high = np.percentile(resampled, [2.5, 97.5])
     return Estimate(100 * value, float(100 * low), float(100 * high))

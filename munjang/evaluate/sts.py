@@ -14,7 +14,7 @@ from munjang.data.rows import ScoredPair, sentences_of
 from munjang.engine.encoder import Encoder, cosine_of_rows
 from munjang.engine.scorer import Scorer
 from munjang.evaluate.metrics import Estimate, correlations, paired_difference
-from munjang.models.source import model_kind
+from munjang.models.folder import model_kind
 from munjang.progress import Progress, silent
 
 

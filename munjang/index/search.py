@@ -12,9 +12,10 @@ from munjang.data.rows import Document
 from munjang.engine.encoder import Encoder, normalise
 from munjang.engine.scorer import Scorer
 from munjang.engine.topk import top_k
-from munjang.errors import DataError, MissingInputError
+from munjang.errors import ConfigError, DataError, MissingInputError
+from munjang.files import MANIFEST, damage
 from munjang.index.store import StoredIndex, open_index
-from munjang.models.source import fingerprint_model
+from munjang.models.folder import fingerprint_model
 from munjang.progress import Progress, silent
 from munjang.text import clean, is_blank
 
@@ -65,6 +66,10 @@ class Searcher:
         model = Path(self.index.model)
         if not model.is_dir():
             raise MissingInputError("the index's bi-encoder is gone", where=model, hint="make the index again")
+        if (model / MANIFEST).is_file() and (problem := damage(model)):
+            raise DataError(
+                f"the bi-encoder is damaged: {problem}", where=model, hint="delete the folder and make it again"
+            )
         if fingerprint_model(model) != self.index.model_fingerprint:
             raise DataError(
                 "the bi-encoder has changed since the index was made", where=model, hint="make the index again"
@@ -97,6 +102,8 @@ class Searcher:
             raise DataError(
                 "the query is too long", expected=f"at most {MAX_QUERY:,} characters", got=f"{len(query):,}"
             )
+        if top < 1 or rerank < 0:
+            raise ConfigError("top must be 1 or more and rerank 0 or more", got=f"top={top}, rerank={rerank}")
         query = clean(query).text
         start = time.perf_counter()
         vector = normalise(self.encoder.encode([query], use="query"))

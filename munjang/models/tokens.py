@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from munjang.data.lint import Finding
+from munjang.errors import DataError
+from munjang.models.folder import read_settings
 from munjang.text import printable
 
 #: Share of unknown tokens above which a model cannot see the texts, and above which it is worth a look.
@@ -35,7 +36,10 @@ def token_statistics(folder: Path, texts: list[str]) -> TokenStatistics | None:
     path = folder / "tokenizer.json"
     if not path.is_file():
         return None
-    tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the tokenizers library raises bare Exception
+        raise DataError("this tokenizer cannot be loaded", where=path, got=str(error)[:200]) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     unknown_id = _unknown_id(folder, tokenizer)
@@ -53,21 +57,17 @@ def token_statistics(folder: Path, texts: list[str]) -> TokenStatistics | None:
 
 
 def _unknown_id(folder: Path, tokenizer: object) -> int | None:
-    settings = _read(folder / "tokenizer_config.json")
+    settings = read_settings(folder / "tokenizer_config.json")
     token = settings.get("unk_token")
     token = token.get("content") if isinstance(token, dict) else token
     return tokenizer.token_to_id(token) if token else None
 
 
 def _maximum_length(folder: Path) -> int | None:
-    own = _read(folder / "sentence_bert_config.json").get("max_seq_length")
-    declared = _read(folder / "tokenizer_config.json").get("model_max_length")
+    own = read_settings(folder / "sentence_bert_config.json").get("max_seq_length")
+    declared = read_settings(folder / "tokenizer_config.json").get("model_max_length")
     lengths = [n for n in (own, declared) if isinstance(n, int) and n < 1_000_000]
     return min(lengths) if lengths else None
-
-
-def _read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def lint_tokens(name: str, statistics: TokenStatistics) -> list[Finding]:

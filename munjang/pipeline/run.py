@@ -8,6 +8,7 @@ or a changed file makes a new directory, and going back to the old options finds
 
 from __future__ import annotations
 
+import json
 import resource
 import shutil
 import sys
@@ -111,12 +112,28 @@ class _Walk:
 
     def _point(self, name: str, directory: Path, fingerprint: str) -> None:
         path = self.run_dir / POINTER
-        pointer = read_json(path) if path.is_file() else {"format": 1, "stages": {}}
+        pointer = read_pointer(self.run_dir)
         entry = {"directory": directory.relative_to(self.run_dir).as_posix(), "fingerprint": fingerprint}
-        if pointer["stages"].get(name) != entry or pointer.get("recipe") != self.recipe.name:
-            pointer["recipe"] = self.recipe.name
-            pointer["stages"][name] = entry
-            write_json(path, pointer)
+        known = {stage.name for stage in self.recipe.stages}
+        if pointer["stages"].get(name) != entry or not known.issuperset(pointer["stages"]):
+            # Names that have left the recipe go, so that a search finds no index of an older one.
+            named = {**pointer["stages"], name: entry}
+            stages = {stage.name: named[stage.name] for stage in self.recipe.stages if stage.name in named}
+            write_json(path, {"format": 1, "recipe": self.recipe.name, "stages": stages})
+
+
+def read_pointer(run_dir: Path) -> dict[str, Any]:
+    """The pointer of a run; an empty one where it is missing or damaged, for results are found by fingerprint."""
+    try:
+        pointer = json.loads((run_dir / POINTER).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        pointer = None
+    if not isinstance(pointer, dict) or not isinstance(pointer.get("stages"), dict):
+        return {"format": 1, "stages": {}}
+    return {
+        **pointer,
+        "stages": {k: v for k, v in pointer["stages"].items() if isinstance(v, dict) and "directory" in v},
+    }
 
 
 def write_report(kind: StageKind, stage: StageOptions, context: Context, out: Path) -> dict[str, Any]:
@@ -124,8 +141,9 @@ def write_report(kind: StageKind, stage: StageOptions, context: Context, out: Pa
     started = time.monotonic()
     context.readings.clear()
     said = kind.run(stage, context, out)
-    report = {"seconds": round(time.monotonic() - started, 1), "peak_mb": peak_memory_mb(), **said}
-    write_json(out / REPORT, {**report, "read": list(context.readings)})
+    seconds = round(time.monotonic() - started, 1)
+    report = {"seconds": seconds, "peak_mb": peak_memory_mb(), **said, "read": list(context.readings)}
+    write_json(out / REPORT, report)
     return report
 
 
@@ -169,8 +187,7 @@ def why_run(name: str, directory: Path, fingerprint: str, run_dir: Path) -> str:
         if problem is None and manifest is not None and manifest["meta"].get("fingerprint") == fingerprint:
             return "done"
         return f"made again: {problem or 'it belongs to another recipe'}"
-    pointer = run_dir / POINTER
-    entry = read_json(pointer).get("stages", {}).get(name) if pointer.is_file() else None
+    entry = read_pointer(run_dir)["stages"].get(name)
     if entry is None:
         return "new"
     changed = entry.get("fingerprint") != fingerprint

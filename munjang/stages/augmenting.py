@@ -14,7 +14,7 @@ from munjang.augment.pairs import mine
 from munjang.data.rows import pair_key
 from munjang.engine.encoder import Encoder, normalise
 from munjang.engine.scorer import Scorer
-from munjang.models.source import fingerprint_model
+from munjang.models.folder import fingerprint_model
 from munjang.pipeline.stage import Context
 from munjang.stages.inputs import PAIRS_FILE, load_input_rows, load_sentences, model_folder, stage_directory
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
-from munjang.config.recipe import AnyModel, AnyRows, Neutral, StageOptions
-from munjang.data.lint import Finding, lint
+from munjang.config.recipe import AnyModel, AnyRows, StageOptions
+from munjang.data.lint import Finding, by_severity, lint
 from munjang.data.readers import ROLES
 from munjang.data.rows import sentences_of
 from munjang.errors import DataError
@@ -28,7 +28,7 @@ class DoctorOptions(StageOptions):
     """The sets, train, dev and test together: leakage shows between them."""
     model: AnyModel | None = None
     """Whose tokenizer is tried on the data."""
-    stop_on_error: Annotated[bool, Neutral()] = True
+    stop_on_error: bool = True
     """Whether a finding of severity `error` ends the run."""
 
 
@@ -41,7 +41,7 @@ def examine(context: Context, data: list[str], model: str | None) -> list[Findin
         for name, rows in sets.items():
             statistics = token_statistics(folder, sentences_of(rows))
             findings += lint_tokens(name, statistics) if statistics else []
-    return sorted(findings, key=lambda f: ("error", "warning", "note").index(f.severity))
+    return by_severity(findings)
 
 
 def run_doctor(options: DoctorOptions, context: Context, out: Path) -> dict[str, Any]:

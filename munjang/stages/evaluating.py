@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from munjang.data.rows import Document, Qrel
+from munjang.errors import DataError
 from munjang.evaluate.options import EvaluateOptions
 from munjang.evaluate.report import write_evaluation
 from munjang.evaluate.retrieval import mean_estimate, ndcg, reciprocal_rank
@@ -34,25 +35,54 @@ def run_evaluate(options: EvaluateOptions, context: Context, out: Path) -> dict[
 def run_search(options: SearchOptions, context: Context, out: Path) -> dict[str, Any]:
     """Search every query in every index; write `results.json` and each query's two orders to `answers.json`."""
     queries = load_input_rows(context, options.queries, ("documents",)).rows
-    relevance: dict[str, dict[str, int]] = defaultdict(dict)
-    for judgement in load_input_rows(context, options.qrels, ("qrels",)).rows:
-        relevance[judgement.query_id][judgement.doc_id] = judgement.relevance
-    rows, answers = [], {}
+    judgements = load_input_rows(context, options.qrels, ("qrels",)).rows
+    rows: list[dict[str, Any]] = []
+    answers, first = {}, None
     for label, value in options.indexes.items():
         searcher = Searcher(stage_directory(context, value), context.device)
+        relevance = _judged(judgements, queries, {d.id for d in searcher.index.documents}, context)
+        judged = [relevance[query.id] for query in queries]
         progress = context.progress(f"searching {label}")
         found = []
         for number, query in enumerate(queries, 1):
             found.append(searcher.search(query.text, options.top_k, options.rerank))
             progress(number, len(queries))
-        judged = [relevance.get(query.id, {}) for query in queries]
-        rows.append(_row(label, [_order(a, False) for a in found], judged, options.top_k))
-        if searcher.scorer:
-            rows.append(_row(f"{label} + rerank", [_order(a, True) for a in found], judged, options.top_k))
+        for suffix, reranked in (("", False), (" + rerank", True)) if searcher.scorer else (("", False),):
+            values = _values([_order(a, reranked) for a in found], judged, options.top_k)
+            first = first or values
+            rows.append({"search": label + suffix, **_row(values, None if values is first else first)})
         answers[label] = [_both_orders(a, options.top_k) for a in found]
     write_json(out / "results.json", rows)
     write_json(out / "answers.json", answers)
     return {"queries": len(queries), "top_k": options.top_k, "rows": rows}
+
+
+def _judged(
+    judgements: list[Qrel], queries: list[Document], documents: set[str], context: Context
+) -> dict[str, dict[str, int]]:
+    """Judgements by query; those that name no query or no document of the index are counted and said.
+
+    Raises:
+        DataError: not one of them matches.
+    """
+    relevance: dict[str, dict[str, int]] = {query.id: {} for query in queries}
+    lost = repeated = 0
+    for judgement in judgements:
+        if judgement.query_id not in relevance or judgement.doc_id not in documents:
+            lost += 1
+            continue
+        repeated += judgement.doc_id in relevance[judgement.query_id]
+        relevance[judgement.query_id][judgement.doc_id] = judgement.relevance
+    if lost == len(judgements):
+        example = f"query {judgements[0].query_id!r}, document {judgements[0].doc_id!r}"
+        raise DataError(
+            "no relevance judgement names a query and a text of the index", got=f"the first names {example}"
+        )
+    if lost or repeated:
+        context.say(
+            f"  {lost:,} of {len(judgements):,} judgements name an unknown query or text, {repeated:,} repeat another"
+        )
+    return relevance
 
 
 def _order(answer: Answer, reranked: bool) -> list[str]:
@@ -64,9 +94,18 @@ def _both_orders(answer: Answer, k: int) -> dict[str, Any]:
     return {"query": answer.query, "found": _order(answer, False)[:k], "reranked": _order(answer, True)[:k]}
 
 
-def _row(label: str, rankings: list[list[str]], judged: list[dict[str, int]], k: int) -> dict[str, Any]:
+def _values(rankings: list[list[str]], judged: list[dict[str, int]], k: int) -> dict[str, list[float | None]]:
+    """Each query's nDCG@k and reciprocal rank; None where nothing is relevant."""
     return {
-        "search": label,
-        "ndcg": mean_estimate([ndcg(r, j, k) for r, j in zip(rankings, judged, strict=True)]).as_dict(),
-        "mrr": mean_estimate([reciprocal_rank(r, j, k) for r, j in zip(rankings, judged, strict=True)]).as_dict(),
+        "ndcg": [ndcg(r, j, k) for r, j in zip(rankings, judged, strict=True)],
+        "mrr": [reciprocal_rank(r, j, k) for r, j in zip(rankings, judged, strict=True)],
     }
+
+
+def _row(values: dict[str, list[float | None]], first: dict[str, list[float | None]] | None) -> dict[str, Any]:
+    """Means with intervals, and the paired difference to the first row of the table."""
+    row: dict[str, Any] = {name: mean_estimate(column).as_dict() for name, column in values.items()}
+    if first is not None:
+        pairs = zip(values["ndcg"], first["ndcg"], strict=True)
+        row["against_first"] = mean_estimate([None if a is None or b is None else a - b for a, b in pairs]).as_dict()
+    return row

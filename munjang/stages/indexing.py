@@ -10,7 +10,7 @@ from munjang.engine.encoder import Encoder
 from munjang.index.options import IndexOptions
 from munjang.index.search import encode_documents
 from munjang.index.store import write_index
-from munjang.models.source import fingerprint_model
+from munjang.models.folder import fingerprint_model
 from munjang.pipeline.stage import Context
 from munjang.stages.inputs import load_input_rows, model_folder
 
@@ -20,11 +20,9 @@ def run_index(options: IndexOptions, context: Context, out: Path) -> dict[str, A
     documents = []
     for value in options.documents:
         rows = load_input_rows(context, value, ("documents", "sentences")).rows
-        prefix = f"{value.removeprefix('data:')}:" if len(options.documents) > 1 else ""
-        documents += [
-            Document(f"{prefix}{n}", r) if isinstance(r, str) else Document(prefix + r.id, r.text)
-            for n, r in enumerate(rows, 1)
-        ]
+        # Line numbers of several sets would collide; ids of the user's own stay as they are, for qrels name them.
+        prefix = f"{value.removeprefix('data:')}:" if len(options.documents) > 1 and isinstance(rows[0], str) else ""
+        documents += [Document(f"{prefix}{n}", r) if isinstance(r, str) else r for n, r in enumerate(rows, 1)]
     folder = model_folder(context, options.model)
     encoder = Encoder(folder, context.device)
     vectors = encode_documents(documents, encoder, context.progress(f"indexing {len(documents):,} texts"))

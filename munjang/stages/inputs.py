@@ -11,7 +11,8 @@ from munjang.data.load import fingerprint_rows, load_rows
 from munjang.data.readers import ROLES, Rows
 from munjang.data.rows import sentences_of
 from munjang.errors import MunjangError
-from munjang.models.source import fingerprint_model, require_kind, resolve_model
+from munjang.models.folder import fingerprint_model, require_kind
+from munjang.models.source import resolve_model
 from munjang.pipeline.stage import Context
 from munjang.text import match_key
 
@@ -31,7 +32,8 @@ class RunInputs:
     def __init__(self, recipe: Recipe, base: Path) -> None:
         self.recipe, self.base = recipe, base
         # A model of 500 MB is named by several stages; hashing it once a run is enough, and so is a large file.
-        self._model = lru_cache(maxsize=None)(lambda name: fingerprint_model(resolve_model(name, base)))
+        self._folder = lru_cache(maxsize=None)(lambda name: resolve_model(name, base))
+        self._model = lru_cache(maxsize=None)(lambda name: fingerprint_model(self._folder(name)))
         self._rows = lru_cache(maxsize=None)(lambda value: fingerprint_rows(data_spec(recipe, value), base))
 
     def fingerprint(self, value: str, accepts: tuple[str, ...]) -> Any:
@@ -58,7 +60,7 @@ class RunInputs:
                     if kinds:
                         load_rows(data_spec(self.recipe, value), kinds, self.base, self.recipe.seed)
                     elif set(reference.accepts) & set(MODELS):
-                        require_kind(resolve_model(value, self.base), *reference.accepts)
+                        require_kind(self._folder(value), *reference.accepts)
                 except MunjangError as error:
                     error.where = f"stage.{stage.name}.{option} = {value!r}" + (
                         f" ({error.where})" if error.where else ""

@@ -8,6 +8,7 @@ from typing import Any
 from munjang.data.rows import ScoredPair
 from munjang.engine.encoder import Encoder
 from munjang.engine.scorer import Scorer
+from munjang.errors import DataError
 from munjang.evaluate.metrics import spearman
 from munjang.evaluate.sts import cosine_of_pairs, gold_scores
 from munjang.models.card import write_card
@@ -56,17 +57,28 @@ def _arguments(options: TrainOptions, context: Context, out: Path) -> dict[str, 
 
 
 def _training_rows(options: TrainOptions, context: Context) -> tuple[list[ScoredPair], list[ScoredPair], int]:
-    repeats = options.repeats or [1] * len(options.train)
-    rows = []
-    for value, times in zip(options.train, repeats, strict=True):
-        rows += load_input_rows(context, value).rows * times
+    sets = [load_input_rows(context, value).rows for value in options.train]
     dev = load_input_rows(context, options.dev).rows
-    held_out = [dev, *(load_input_rows(context, value).rows for value in options.exclude)]
-    kept = without_leaks(rows, held_out)
-    excluded = len(rows) - len(kept)
+    unseen = [load_input_rows(context, value).rows for value in options.exclude]
+    clean_dev = without_leaks(dev, unseen)
+    if len(clean_dev) < len(dev):
+        lost = len(dev) - len(clean_dev)
+        context.say(f"  {lost:,} of {len(dev):,} dev pairs share a sentence with an excluded set: left out")
+    dev = clean_dev
+    held_out = [dev, *unseen]
+    if len({row.score for row in dev}) < 2:
+        raise DataError(
+            "dev cannot choose weights: all of its scores are equal", where=options.dev, got=f"{len(dev)} rows"
+        )
+    total = sum(map(len, sets))
+    left = [without_leaks(rows, held_out) for rows in sets]
+    excluded = total - sum(map(len, left))
+    if excluded == total:
+        raise DataError("every training pair shares a sentence with dev or an excluded set", got=f"{total} pairs")
+    kept = [row for rows, times in zip(left, options.repeats or [1] * len(left), strict=True) for row in rows * times]
     if excluded:
         context.say(
-            f"  {excluded:,} of {len(rows):,} training pairs share a sentence with dev or an excluded set: left out"
+            f"  {excluded:,} of {total:,} training pairs share a sentence with dev or an excluded set: left out"
         )
     return kept, dev, excluded
 

@@ -48,7 +48,7 @@ def train_bi(
     model.max_seq_length = min(options.max_length, model.get_max_seq_length() or options.max_length)
     if options.freeze_embeddings:
         freeze_word_embeddings(model)
-    report = TrainReport(rows=len(rows), excluded=0)
+    report = TrainReport(rows=len(set(rows)), excluded=0)
     prompt = encoder.prompt()
     report.truncated = sum(
         n > model.max_seq_length for n in count_tokens(model, [prompt + t for t in sentences_of(rows)])

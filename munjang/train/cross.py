@@ -16,7 +16,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from munjang.data.rows import ScoredPair, pair_key, sentences_of
 from munjang.engine.encoder import count_tokens
 from munjang.engine.scorer import Scorer
-from munjang.models.source import model_kind
+from munjang.models.folder import model_kind
 from munjang.progress import Progress, silent
 from munjang.text import match_key
 from munjang.train.loop import KeepBest, TrainReport, fit, freeze_word_embeddings, trainer_arguments
@@ -103,7 +103,7 @@ def train_cross(
     if options.freeze_embeddings:
         freeze_word_embeddings(model)
     shown = in_orders([*rows, *random_negatives(rows, options.negatives, seed)], options.orders, seed)
-    report = TrainReport(rows=len(rows), excluded=0)
+    report = TrainReport(rows=len(set(rows)), excluded=0)
     lengths = count_tokens(model, [(row.sentence1, row.sentence2) for row in rows])
     report.truncated = sum(n > model.max_seq_length for n in lengths)
 

@@ -6,9 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from munjang.config.recipe import AnyModel, Neutral, Reference, ScoredPairs, StageOptions
-
-Watched = Annotated[str, Reference(("scored-pairs",))]
+from munjang.config.recipe import AnyModel, Neutral, ScoredPairs, StageOptions
 
 
 class TrainOptions(StageOptions):
@@ -21,7 +19,7 @@ class TrainOptions(StageOptions):
     repeats: list[int] | None = None
     """How often a pass shows each set of `train`, in their order, such as [8, 1] for few gold pairs beside many
     silver ones: unweighted, gold drowns. Once each if not given."""
-    dev: Watched
+    dev: ScoredPairs
     """Pairs on which the best weights are chosen; never a test split."""
     exclude: list[ScoredPairs] = Field(default_factory=list)
     """Training pairs that share a sentence with these sets are left out and counted; name every test split."""

@@ -122,6 +122,34 @@ def test_bad_rows_are_named_by_file_line_and_column(content: str, words: list[st
     assert all(word in errors for word in words)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["doctor", "support:train", "--scale", "0", "100"], 2, "without effect here: --scale"),
+        (["doctor", "pairs.tsv", "--scale", "5", "0"], 78, "scale must be two finite numbers, from low to high"),
+        (["doctor", "pairs.tsv", "--rejects", "foo"], 2, "--rejects"),
+        (["doctor", ""], 66, "a data set's name is empty"),
+        (["doctor", "."], 66, "this is a folder"),
+        (["doctor"], 2, "name at least one data set"),
+        (["evaluate", "--on", "support:dev"], 2, "name at least one model"),
+        (["evaluate", "", "--on", "support:dev"], 66, "a model's name is empty"),
+        (["evaluate", "stage:bi", "--on", "support:dev"], 2, "a stage can be named in a recipe only"),
+        (["evaluate", "a=bundled:minilm", "a=x", "--on", "support:dev"], 2, "two models have the same label"),
+        (["search", "i", "q", "--top", "0"], 2, "--top"),
+        (["search", "i", "q", "--rerank", "-1"], 2, "--rerank"),
+    ],
+)
+def test_wrong_values_are_named(
+    arguments: list[str], status: int, words: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
+    found, _, errors = run(*arguments)
+    assert found == status, errors
+    assert is_one_message(errors)
+    assert words in " ".join(errors.split())
+
+
 def test_skipped_rows_are_counted(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "pairs.tsv"
     path.write_text(PAIRS + "높음\t한 문장\t두 문장\n", encoding="utf-8")
@@ -136,7 +164,9 @@ def test_the_doctor_exits_with_1_on_an_error(run: Run, tmp_path: Path) -> None:
     path.write_text("score\tsentence1\tsentence2\n" + rows, encoding="utf-8")
     status, printed, _ = run("doctor", path, "--scale", "0", "5", "--json")
     assert status == 1
-    assert "same-column" in {finding["code"] for finding in json.loads(printed)}
+    answer = json.loads(printed)
+    assert "same-column" in {finding["code"] for finding in answer["findings"]}
+    assert (answer["read"][0]["read"], answer["read"][0]["kept"]) == (20, 20)
 
 
 def test_all_mistakes_of_a_recipe_come_at_once(run: Run, tmp_path: Path) -> None:
@@ -184,7 +214,7 @@ def test_evaluate_prints_a_table_and_leaves_the_reports(
     names = {path.name for path in out.iterdir()}
     assert names == {"results.json", "results.csv", "rows.parquet", "report.html", "report.json", "manifest.json"}
     status, _, errors = run("evaluate", tiny_bi, "--on", "support:dev", "--out", out, "--device", "cpu")
-    assert status == 74
+    assert status == 78
     assert "exists already" in errors
 
 

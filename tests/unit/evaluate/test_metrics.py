@@ -12,6 +12,7 @@ import scipy.stats
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from munjang.evaluate import metrics
 from munjang.evaluate.metrics import (
     RESAMPLES,
     Estimate,
@@ -178,12 +179,27 @@ def test_intervals_are_finite_ordered_and_within_the_scale(rows: Rows) -> None:
             assert -100 <= estimate.low <= estimate.high <= 100
 
 
-@pytest.mark.parametrize("rows", [[0.1, 0.2], [0.38, 0.62, 1.0], [0.2, 0.37, 0.94], [0.7] * 9 + [0.1]])
+@pytest.mark.parametrize("rows", [[0.38] * 6 + [0.62] * 6, [0.2, 0.37, 0.94] * 4, [0.7] * 11 + [0.1]])
 def test_resamples_of_equal_rows_are_left_out(rows: list[float]) -> None:
     # They have no correlation, and what rounding leaves of their variance must not pass for one.
     found = correlations(np.array(rows), 5 * np.array(rows))
     for estimate in found.values():
         assert estimate[:3] == pytest.approx((100, 100, 100), abs=1e-9)
+
+
+def test_a_handful_of_rows_has_no_interval() -> None:
+    gold = np.array([0.1, 0.5, 0.9])
+    for estimate in (*correlations(gold, gold).values(), paired_difference(gold, -gold, gold)):
+        assert estimate.value is not None
+        assert (estimate.low, estimate.high) == (None, None)
+        assert "too few rows" in estimate.reason
+
+
+def test_blocks_of_resamples_are_the_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    gold, predicted = np.random.default_rng(3).normal(size=(2, 40))
+    whole = correlations(predicted, gold, resamples=300)
+    monkeypatch.setattr(metrics, "_BLOCK_CELLS", 40 * 7)
+    assert correlations(predicted, gold, resamples=300) == whole
 
 
 def test_95_percent_intervals_hold_the_truth_about_95_times_in_100() -> None:

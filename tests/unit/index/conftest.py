@@ -15,7 +15,7 @@ from munjang.engine.encoder import Encoder
 from munjang.files import new_directory
 from munjang.index.search import encode_documents
 from munjang.index.store import write_index
-from munjang.models.source import fingerprint_model
+from munjang.models.folder import fingerprint_model
 
 Build = Callable[..., Path]
 

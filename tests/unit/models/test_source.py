@@ -18,15 +18,8 @@ from transformers import AutoModel
 from munjang.errors import DataError, MissingInputError, UnavailableError
 from munjang.files import damage, digest_folder, new_directory, read_manifest
 from munjang.models import source
-from munjang.models.source import (
-    BUNDLED,
-    cache_folder,
-    fingerprint_model,
-    model_kind,
-    require_kind,
-    require_safe_folder,
-    resolve_model,
-)
+from munjang.models.folder import fingerprint_model, model_kind, require_kind, require_safe_folder
+from munjang.models.source import BUNDLED, cache_folder, resolve_model
 
 
 @pytest.fixture
@@ -197,11 +190,16 @@ def test_a_name_with_one_slash_is_looked_for_on_the_hub(
     tmp_path: Path, tiny_bi: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    monkeypatch.setattr(source, "fetch_model", lambda name, hint: asked.append((name, hint)) or tiny_bi)
+    monkeypatch.setattr(source, "fetch_model", lambda name, hint, check: asked.append((name, hint)) or tiny_bi)
     assert resolve_model("team/model", tmp_path) == tiny_bi
     assert asked[0][0] == "team/model"
     assert "bundled:e5-small" in asked[0][1]
-    monkeypatch.setattr(source, "fetch_model", lambda name, hint: write(tmp_path / "bad", pytorch_model__bin=b""))
+
+    def fetch(name: str, hint: str, check: Callable[[Path], None]) -> Path:
+        check(write(tmp_path / "bad", pytorch_model__bin=b""))
+        return tmp_path / "bad"
+
+    monkeypatch.setattr(source, "fetch_model", fetch)
     with pytest.raises(DataError, match="pickled"):
         resolve_model("team/model", tmp_path)
 
@@ -247,14 +245,14 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path, content: dict[str, 
 
 def test_a_model_that_brings_code_is_refused(tmp_path: Path) -> None:
     config = {"auto_map": {"AutoModel": "own.Model"}}
-    folder = write(tmp_path / "model", model__safetensors=b"", config__json=config)
+    folder = write(tmp_path / "model", model__safetensors=b"", config__json=config, tokenizer__json={})
     with pytest.raises(DataError, match="auto_map") as caught:
         resolve_model(str(folder))
     assert caught.value.where == str(folder / "config.json")
 
 
 def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
-    folder = write(tmp_path / "model", model__safetensors=b"", config__json=b'{"hidden')
+    folder = write(tmp_path / "model", model__safetensors=b"", config__json=b'{"hidden', tokenizer__json={})
     with pytest.raises(DataError, match="damaged") as caught:
         resolve_model(str(folder))
     assert caught.value.where == str(folder / "config.json")
@@ -262,7 +260,7 @@ def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
 
 def test_safetensors_in_a_subfolder_are_a_model(tmp_path: Path) -> None:
     write(tmp_path / "model", config__json={})
-    write(tmp_path / "model" / "0_Transformer", model__safetensors=b"")
+    write(tmp_path / "model" / "0_Transformer", model__safetensors=b"", tokenizer__json={})
     assert resolve_model(str(tmp_path / "model")) == tmp_path / "model"
 
 

@@ -22,6 +22,7 @@ from munjang.pipeline.run import (
     REPORT,
     StageOutcome,
     peak_memory_mb,
+    read_pointer,
     run_recipe,
     stage_directory,
     why_run,
@@ -492,12 +493,19 @@ def test_the_run_is_locked_while_a_stage_works(world: World) -> None:
         pass
 
 
-def test_a_damaged_pointer_is_named(world: World) -> None:
+@pytest.mark.parametrize("content", ['{"format": 1, "sta', "[]", "{}", '{"stages": []}', '{"stages": {"a": 1}}'])
+def test_a_damaged_pointer_is_written_anew_and_nothing_runs_again(world: World, content: str) -> None:
     world.run(A)
-    (world.run_dir / POINTER).write_text('{"format": 1, "sta', encoding="utf-8")
-    with pytest.raises(DataError, match="damaged") as caught:
-        world.run(A)
-    assert caught.value.where == str(world.run_dir / POINTER)
+    good = (world.run_dir / POINTER).read_text(encoding="utf-8")
+    (world.run_dir / POINTER).write_text(content, encoding="utf-8")
+    assert not any(outcome.ran for outcome in world.run(A))
+    assert (world.run_dir / POINTER).read_text(encoding="utf-8") == good
+
+
+def test_the_pointer_forgets_stages_that_left_the_recipe(world: World) -> None:
+    world.run(A, B)
+    world.run(A)
+    assert list(read_pointer(world.run_dir)["stages"]) == [A.name]
 
 
 def test_the_peak_of_memory_is_in_megabytes() -> None:

@@ -21,7 +21,7 @@ from munjang.engine.scorer import Scorer
 from munjang.errors import DataError
 from munjang.evaluate.metrics import spearman
 from munjang.evaluate.sts import cosine_of_pairs, gold_scores
-from munjang.models.source import model_kind, require_safe_folder
+from munjang.models.folder import model_kind, require_safe_folder
 from munjang.train.bi import OBJECTIVES, train_bi
 from munjang.train.cross import new_cross_encoder, train_cross
 from munjang.train.loop import TrainReport
