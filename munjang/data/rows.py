@@ -85,14 +85,14 @@ class ReadReport:
         return line
 
     def as_dict(self) -> dict[str, object]:
-        """The report as JSON values, with the first 20 rejects."""
+        """The report as JSON values, with every reject up to 10,000."""
         return {
             "source": self.source,
             "encoding": self.encoding,
             "read": self.read,
             "kept": self.kept,
             "rejected": len(self.rejects),
-            "rejects": [reject.sentence() for reject in self.rejects[:20]],
+            "rejects": [reject.sentence() for reject in self.rejects[:10_000]],
             "changes": dict(self.changes),
         }
 

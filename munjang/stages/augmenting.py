@@ -11,7 +11,7 @@ import pyarrow.parquet
 
 from munjang.augment.options import LabelOptions, MineOptions
 from munjang.augment.pairs import mine
-from munjang.data.rows import pair_key
+from munjang.data.rows import pair_key, sentences_of
 from munjang.engine.encoder import Encoder, normalise
 from munjang.engine.scorer import Scorer
 from munjang.models.folder import fingerprint_model
@@ -21,12 +21,10 @@ from munjang.stages.inputs import PAIRS_FILE, load_input_rows, load_sentences, m
 
 def run_mine(options: MineOptions, context: Context, out: Path) -> dict[str, Any]:
     """Write candidate pairs to `pairs.parquet`."""
-    sentences = load_sentences(context, options.sentences, options.held_out)
-    known = {
-        pair_key(row.sentence1, row.sentence2)
-        for value in [*options.exclude, *options.held_out]
-        for row in load_input_rows(context, value).rows
-    }
+    held_out = [row for value in options.held_out for row in load_input_rows(context, value).rows]
+    excluded = [row for value in options.exclude for row in load_input_rows(context, value).rows]
+    sentences = load_sentences(context, options.sentences, unseen=sentences_of(held_out))
+    known = {pair_key(row.sentence1, row.sentence2) for row in [*excluded, *held_out]}
     encoder = Encoder(model_folder(context, options.model), context.device)
     vectors = normalise(encoder.encode(sentences, progress=context.progress(f"encoding {len(sentences):,} sentences")))
     candidates = mine(

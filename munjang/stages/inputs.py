@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -97,14 +98,14 @@ def _stage_spec(directory: Path) -> DataSpec:
     return DataSpec(source=str((directory / PAIRS_FILE).resolve()), scale=(0.0, 1.0))
 
 
-def load_sentences(context: Context, values: list[str], held_out: list[str]) -> list[str]:
-    """All distinct sentences of some data sets, in order, without those of the sets held out."""
-    unseen = {match_key(t) for value in held_out for t in sentences_of(load_input_rows(context, value).rows)}
+def load_sentences(context: Context, values: list[str], unseen: Iterable[str]) -> list[str]:
+    """All distinct sentences of some data sets, in order, without those that must stay `unseen`."""
+    keys = {match_key(text) for text in unseen}
     distinct: dict[str, str] = {}
     for value in values:
         for text in sentences_of(load_input_rows(context, value, tuple(ROLES)).rows):
             distinct.setdefault(match_key(text), text)
-    return [text for key, text in distinct.items() if key not in unseen]
+    return [text for key, text in distinct.items() if key not in keys]
 
 
 def model_folder(context: Context, value: str) -> Path:
