@@ -60,7 +60,9 @@ def train_bi(
         model.train()
         return value
 
-    keep = KeepBest(model, score, report, evaluations=options.evaluations, progress=progress, start=True)
+    keep = KeepBest(
+        model, score, report, evaluations=options.evaluations, progress=progress, start=True, ema=options.ema
+    )
     arguments = SentenceTransformerTrainingArguments(
         **trainer_arguments(options, out, seed, device, len(rows)), prompts=prompt or None
     )

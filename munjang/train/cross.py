@@ -113,7 +113,9 @@ def train_cross(
         model.train()
         return value
 
-    keep = KeepBest(model, score, report, evaluations=options.evaluations, progress=progress, start=goes_on)
+    keep = KeepBest(
+        model, score, report, evaluations=options.evaluations, progress=progress, start=goes_on, ema=options.ema
+    )
     arguments = CrossEncoderTrainingArguments(**trainer_arguments(options, out, seed, device, len(shown)))
     dataset = Dataset.from_dict(
         {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ class KeepBest(TrainerCallback):
         evaluations: how often dev is scored, evenly over the steps.
         progress: told of each step.
         start: keep the starting weights if nothing beats them (False where a head starts from random numbers).
+        ema: decay of an exponential moving average of the weights; if not 0, that average is what dev scores.
     """
 
     def __init__(
@@ -76,9 +78,12 @@ class KeepBest(TrainerCallback):
         evaluations: int,
         progress: Progress,
         start: bool,
+        ema: float = 0.0,
     ) -> None:
         self.model, self.score, self.report, self.progress = model, score, report, progress
         self.evaluations = evaluations
+        self.ema = ema
+        self.average: dict[str, torch.Tensor] = {}
         self.best: dict[str, torch.Tensor] = {}
         self.evaluate_at: set[int] = set()
         report.dev_before = score()
@@ -89,9 +94,33 @@ class KeepBest(TrainerCallback):
         if value is None or (self.report.dev_best is not None and value <= self.report.dev_best):
             return
         self.report.dev_best, self.report.best_step = value, step
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                self.best[name] = parameter.detach().to("cpu", copy=True)
+        self.best = {name: parameter.detach().to("cpu", copy=True) for name, parameter in self._trained()}
+
+    def _trained(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        return ((name, parameter) for name, parameter in self.model.named_parameters() if parameter.requires_grad)
+
+    @torch.no_grad()
+    def _follow(self, step: int) -> None:
+        """Move the average towards the weights; in the first steps it is their plain mean."""
+        share = 1 - min(self.ema, (step - 1) / step)
+        for name, parameter in self._trained():
+            if name in self.average:
+                self.average[name].lerp_(parameter.detach(), share)
+            else:
+                self.average[name] = parameter.detach().clone()
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The model with its averaged weights, for as long as it is scored."""
+        if not self.ema:
+            yield
+            return
+        own = {name: parameter.data for name, parameter in self._trained()}
+        for name, parameter in self._trained():
+            parameter.data = self.average[name]
+        yield
+        for name, parameter in self._trained():
+            parameter.data = own[name]
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
         """Plan the evaluations once the number of steps is known."""
@@ -106,10 +135,13 @@ class KeepBest(TrainerCallback):
         if self.report.dev_best is not None:
             note += f"  dev {self.report.dev_best:.2f}"
         self.progress(state.global_step, state.max_steps, note.strip())
+        if self.ema:
+            self._follow(state.global_step)
         if state.global_step in self.evaluate_at:
-            value = self.score()
-            self.report.curve.append({"step": state.global_step, "dev": value})
-            self._keep(value, state.global_step)
+            with self._averaged():
+                value = self.score()
+                self.report.curve.append({"step": state.global_step, "dev": value})
+                self._keep(value, state.global_step)
 
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:
         """Stop at a loss that is not finite."""

@@ -40,6 +40,9 @@ class TrainOptions(StageOptions):
     weights, and updating them is most of a step on a CPU and most of the memory."""
     evaluations: Annotated[int, Field(ge=1, le=100)] = 4
     """How often dev is scored, evenly over the training; the best weights are kept."""
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    """Decay of an exponential moving average of the weights, such as 0.99, which dev then scores and the model
+    keeps; 0 takes the weights as they are. It smooths the noise of small batches at a high learning rate."""
     eval_budget: Annotated[int | None, Neutral()] = None
     """Tokens a batch when scoring dev; the engine's own default if not given."""
 

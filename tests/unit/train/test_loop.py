@@ -130,7 +130,15 @@ def test_no_more_negatives_than_there_are_pairs() -> None:
 class Trained:
     """A model of two numbers, one of them frozen, under a callback, with dev scores that are told in advance."""
 
-    def __init__(self, scores: list[float | None], *, evaluations: int = 4, steps: int = 8, start: bool = True) -> None:
+    def __init__(
+        self,
+        scores: list[float | None],
+        *,
+        evaluations: int = 4,
+        steps: int = 8,
+        start: bool = True,
+        ema: float = 0.0,
+    ) -> None:
         self.model = torch.nn.Linear(1, 1)
         self.model.bias.requires_grad_(False)
         self.scores = iter(scores)
@@ -144,6 +152,7 @@ class Trained:
             evaluations=evaluations,
             progress=lambda done, total, note="": self.seen.append((done, total, note)),
             start=start,
+            ema=ema,
         )
         self.steps = steps
         self.state = SimpleNamespace(max_steps=steps, global_step=0)
@@ -193,6 +202,27 @@ def test_a_head_of_random_numbers_is_never_the_best() -> None:
     trained.keep.restore()
     assert trained.weight == 4
     assert (trained.report.dev_before, trained.report.dev_best) == (90, 40)
+
+
+def test_an_average_of_the_weights_is_what_dev_scores_and_what_comes_back() -> None:
+    trained = Trained([0, 1, 2, 3, 4], ema=0.5)
+    scored: list[float] = []
+    trained.keep.score = lambda: scored.append(trained.weight) or len(scored)
+    trained.run()
+    # Each step halves the way to its number, from the first one on.
+    averages = [1.0]
+    for step in range(2, 9):
+        averages.append((averages[-1] + step) / 2)
+    assert scored == [averages[step - 1] for step in (2, 4, 6, 8)]
+    assert trained.weight == 8  # the training itself goes on from its own weights
+    trained.keep.restore()
+    assert trained.weight == averages[-1]
+
+
+def test_a_slow_average_begins_as_the_plain_mean() -> None:
+    trained = Trained([0, 1], ema=0.999, evaluations=1, steps=5).run()
+    trained.keep.restore()
+    assert trained.weight == pytest.approx(3)
 
 
 def test_later_steps_do_not_change_what_is_kept() -> None:
