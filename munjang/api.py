@@ -5,6 +5,7 @@ Heavy libraries are imported when a verb runs, not when this module is.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,10 +152,15 @@ def run_stage(
             "a stage can be named in a recipe only", got=named, hint="name the folder that the run printed"
         )
     recipe = Recipe(options.name, options.name, seed, dict(data or {}), (options,))
-    RunInputs(recipe, Path.cwd()).require_all()
+    inputs = RunInputs(recipe, Path.cwd())
+    inputs.require_all()
     context = Context(recipe, Path.cwd(), {}, choose_device(device), show.progress, show.say)
+    context.work = target.with_name(f".work-{target.name}")
+    context.fingerprint = stage_fingerprint(options, recipe, inputs, {})
     with new_directory(target, stage=options.name, kind=options.kind) as folder:
-        return write_report(KINDS[options.kind], options, context, folder)
+        report = write_report(KINDS[options.kind], options, context, folder)
+    shutil.rmtree(context.work, ignore_errors=True)
+    return report
 
 
 def name_data(sources: Sequence[str], settings: Mapping[str, Any]) -> tuple[list[str], dict[str, DataSpec]]:

@@ -1,9 +1,10 @@
 """Runs a recipe: each stage is a directory, what is done is skipped, what was killed is redone.
 
-The directory of a run holds `run.json`, a small pointer from stage names to directories, and `stages/`,
-one committed directory a result. A result is named by its fingerprint: the stage's kind, version and
-options, the fingerprints of the stages that it reads, and the content of its files. So a changed option
-or a changed file makes a new directory, and going back to the old options finds the old one.
+The directory of a run holds `run.json`, a small pointer from stage names to directories, `stages/`, one committed
+directory a result, and while a training is under way `work/` with its checkpoints. A result is named by its
+fingerprint: the stage's kind, version and options, the fingerprints of the stages that it reads, and the content of
+its files. So a changed option or a changed file makes a new directory, and going back to the old options finds the
+old one.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from munjang.pipeline.stage import Context, Inputs, StageKind
 
 POINTER = "run.json"
 REPORT = "report.json"
+WORK = "work"
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,11 @@ class _Walk:
     def _make(self, stage: StageOptions, directory: Path, fingerprint: str) -> None:
         if directory.exists():
             shutil.rmtree(directory)
+        self.context.work = work = self.run_dir / WORK / directory.name
+        self.context.fingerprint = fingerprint
         with new_directory(directory, stage=stage.name, kind=stage.kind, fingerprint=fingerprint) as out:
             write_report(self.kinds[stage.kind], stage, self.context, out)
+        shutil.rmtree(work, ignore_errors=True)
 
     def _point(self, name: str, directory: Path, fingerprint: str) -> None:
         path = self.run_dir / POINTER

@@ -40,6 +40,10 @@ class Context:
     """Opens a progress display with a title."""
     say: Callable[[str], None] = field(default=lambda line: None)
     """Prints a line for the user."""
+    work: Path | None = None
+    """A folder that outlives a kill, for what lets the stage at work go on; removed when the stage is done."""
+    fingerprint: str = ""
+    """Of the stage at work: everything that decides its result."""
     readings: list[dict[str, Any]] = field(default_factory=list)
     """What the stage at work has read, and which rows were rejected; goes into its report."""
 

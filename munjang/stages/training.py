@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,12 @@ from munjang.engine.scorer import Scorer
 from munjang.errors import DataError
 from munjang.evaluate.metrics import spearman
 from munjang.evaluate.sts import cosine_of_pairs, gold_scores
+from munjang.files import lock
 from munjang.models.card import write_card
 from munjang.pipeline.stage import Context
 from munjang.stages.inputs import MODEL_FOLDER, load_input_rows, model_folder
 from munjang.train.bi import train_bi
+from munjang.train.checkpoint import Checkpoints
 from munjang.train.cross import train_cross
 from munjang.train.loop import TrainReport, without_leaks
 from munjang.train.options import TrainBiOptions, TrainCrossOptions, TrainOptions
@@ -27,7 +32,8 @@ def run_train_bi(options: TrainBiOptions, context: Context, out: Path) -> dict[s
     def score(encoder: Encoder) -> float | None:
         return _times_100(spearman(cosine_of_pairs(encoder, dev), gold_scores(dev)))
 
-    report = train_bi(options, rows, score, **_arguments(options, context, out))
+    with _checkpoints(context) as checkpoints:
+        report = train_bi(options, rows, score, checkpoints=checkpoints, **_arguments(options, context, out))
     return _finish(options, context, out, report, excluded)
 
 
@@ -38,8 +44,23 @@ def run_train_cross(options: TrainCrossOptions, context: Context, out: Path) -> 
     def score(scorer: Scorer) -> float | None:
         return _times_100(spearman(scorer.score([row[:2] for row in dev]), gold_scores(dev)))
 
-    report = train_cross(options, rows, score, **_arguments(options, context, out))
+    with _checkpoints(context) as checkpoints:
+        report = train_cross(options, rows, score, checkpoints=checkpoints, **_arguments(options, context, out))
     return _finish(options, context, out, report, excluded)
+
+
+@contextlib.contextmanager
+def _checkpoints(context: Context) -> Iterator[Checkpoints | None]:
+    """The checkpoints of the stage at work, for this process alone."""
+    if context.work is None:
+        yield None
+        return
+    try:
+        with lock(context.work, "training"):
+            yield Checkpoints(context.work, context.fingerprint, context.say)
+    finally:
+        if not any(context.work.glob("step-*")):
+            shutil.rmtree(context.work, ignore_errors=True)
 
 
 def _times_100(value: float | None) -> float | None:

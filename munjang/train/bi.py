@@ -5,17 +5,63 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from datasets import Dataset
-from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+import torch
+from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import AnglELoss, CoSENTLoss, CosineSimilarityLoss
+from torch import Tensor
 
 from munjang.data.rows import ScoredPair, sentences_of
 from munjang.engine.encoder import Encoder, count_tokens
 from munjang.progress import Progress, silent
-from munjang.train.loop import KeepBest, TrainReport, fit, freeze_word_embeddings, trainer_arguments
+from munjang.text import printable
+from munjang.train.batches import RowSet
+from munjang.train.checkpoint import Checkpoints
+from munjang.train.features import Features
+from munjang.train.loop import BestWeights, Loop, TrainReport, save_model
 from munjang.train.options import TrainBiOptions
 
+#: Each compares the embeddings of two columns with scores; sentence-transformers' own definitions.
 OBJECTIVES = {"cosent": CoSENTLoss, "cosine": CosineSimilarityLoss, "angle": AnglELoss}
+
+
+class ScoredPairs:
+    """Scored pairs under one of the objectives; see `munjang.train.loop.Task`.
+
+    Each distinct text is tokenised once, and both sides of a batch go through the model in one forward pass.
+
+    Args:
+        model: the bi-encoder under training.
+        rows: pairs; a pair that occurs twice counts twice.
+        objective: a key of `OBJECTIVES`.
+        prompt: goes before every text.
+    """
+
+    def __init__(self, model: SentenceTransformer, rows: list[ScoredPair], objective: str, prompt: str) -> None:
+        self.model, self.rows = model, rows
+        texts = list(dict.fromkeys(sentences_of(rows)))
+        place = {text: i for i, text in enumerate(texts)}
+        self.features = Features(model, texts, prompt)
+        self.pairs = [(place[row.sentence1], place[row.sentence2]) for row in rows]
+        self.scores = torch.tensor([row.score for row in rows])
+        self.objective = OBJECTIVES[objective](model)
+        lengths = self.features.lengths
+        self.sets = [RowSet([max(lengths[a], lengths[b]) for a, b in self.pairs], texts=2)]
+        self.used_tokens = self.features.used.tolist()
+
+    def loss(self, number: int, rows: list[int]) -> tuple[Tensor, int, int]:
+        """See `Task.loss`."""
+        texts = [self.pairs[row][side] for side in (0, 1) for row in rows]
+        batch = self.features.batch(texts)
+        embeddings = self.model(batch)["sentence_embedding"]
+        sides = [embeddings[: len(rows)], embeddings[len(rows) :]]
+        scores = self.scores[rows].to(embeddings.device)
+        loss = self.objective.compute_loss_from_embeddings(sides, scores)
+        return loss, int(batch["attention_mask"].sum()), batch["attention_mask"].numel()
+
+    def describe(self, number: int, row: int) -> str:
+        """See `Task.describe`."""
+        one = self.rows[row]
+        return f"{printable(one.sentence1, 60)} / {printable(one.sentence2, 60)} ({one.score:.2f})"
 
 
 def train_bi(
@@ -28,6 +74,7 @@ def train_bi(
     seed: int,
     device: str,
     progress: Progress = silent,
+    checkpoints: Checkpoints | None = None,
 ) -> TrainReport:
     """Train a bi-encoder and save the weights that were best on dev.
 
@@ -42,12 +89,11 @@ def train_bi(
         seed: of the order of rows and of dropout.
         device: such as `cpu`.
         progress: told of each step.
+        checkpoints: where to save and from where to go on; None saves nothing on the way.
     """
     encoder = Encoder(start, device, options.eval_budget)
     model: SentenceTransformer = encoder.model
     model.max_seq_length = min(options.max_length, model.get_max_seq_length() or options.max_length)
-    if options.freeze_embeddings:
-        freeze_word_embeddings(model)
     report = TrainReport(rows=len(set(rows)), excluded=0)
     prompt = encoder.prompt()
     report.truncated = sum(
@@ -56,25 +102,10 @@ def train_bi(
 
     def score() -> float | None:
         model.eval()
-        value = evaluate(encoder)
-        model.train()
-        return value
+        return evaluate(encoder)
 
-    keep = KeepBest(
-        model, score, report, evaluations=options.evaluations, progress=progress, start=True, ema=options.ema
-    )
-    arguments = SentenceTransformerTrainingArguments(
-        **trainer_arguments(options, out, seed, device, len(rows)), prompts=prompt or None
-    )
-    dataset = Dataset.from_dict(
-        {
-            "sentence1": [row.sentence1 for row in rows],
-            "sentence2": [row.sentence2 for row in rows],
-            "score": [row.score for row in rows],
-        }
-    )
-    trainer = SentenceTransformerTrainer(
-        model=model, args=arguments, train_dataset=dataset, loss=OBJECTIVES[options.objective](model), callbacks=[keep]
-    )
-    fit(trainer, keep, out)
+    best = BestWeights(model, score, report, ema=options.ema)
+    task = ScoredPairs(model, rows, options.objective, prompt)
+    Loop(task, options, best, seed=seed, progress=progress, checkpoints=checkpoints).run(keep_start=True)
+    save_model(model, out)
     return report

@@ -7,19 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from datasets import Dataset
-from sentence_transformers import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
+from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules import Dense, Transformer
-from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 from sentence_transformers.sentence_transformer.modules import Pooling
+from torch import Tensor, nn
 
 from munjang.data.rows import ScoredPair, pair_key, sentences_of
 from munjang.engine.encoder import count_tokens
 from munjang.engine.scorer import Scorer
 from munjang.models.folder import model_kind
 from munjang.progress import Progress, silent
-from munjang.text import match_key
-from munjang.train.loop import KeepBest, TrainReport, fit, freeze_word_embeddings, trainer_arguments
+from munjang.text import match_key, printable
+from munjang.train.batches import RowSet
+from munjang.train.checkpoint import Checkpoints
+from munjang.train.features import Features
+from munjang.train.loop import BestWeights, Loop, TrainReport, save_model
 from munjang.train.options import TrainCrossOptions
 
 
@@ -69,6 +71,34 @@ def new_cross_encoder(body: Path, pooling: str, max_length: int, device: str, se
     return CrossEncoder(modules=[transformer, Pooling(size, pooling), head], device=device)
 
 
+class PairScores:
+    """Regression of scores on 0..1 by binary cross-entropy on the logit; see `munjang.train.loop.Task`.
+
+    Args:
+        model: the cross-encoder under training.
+        rows: pairs as they are presented.
+    """
+
+    def __init__(self, model: CrossEncoder, rows: list[ScoredPair]) -> None:
+        self.model, self.rows = model, rows
+        self.features = Features(model, [[row.sentence1, row.sentence2] for row in rows])
+        self.scores = torch.tensor([row.score for row in rows])
+        self.sets = [RowSet(self.features.lengths, texts=1)]
+        self.used_tokens = self.features.used.tolist()
+
+    def loss(self, number: int, rows: list[int]) -> tuple[Tensor, int, int]:
+        """See `Task.loss`."""
+        batch = self.features.batch(rows)
+        logits = self.model(batch)["scores"].view(-1)
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, self.scores[rows].to(logits))
+        return loss, int(batch["attention_mask"].sum()), batch["attention_mask"].numel()
+
+    def describe(self, number: int, row: int) -> str:
+        """See `Task.describe`."""
+        one = self.rows[row]
+        return f"{printable(one.sentence1, 60)} / {printable(one.sentence2, 60)} ({one.score:.2f})"
+
+
 def train_cross(
     options: TrainCrossOptions,
     rows: list[ScoredPair],
@@ -79,6 +109,7 @@ def train_cross(
     seed: int,
     device: str,
     progress: Progress = silent,
+    checkpoints: Checkpoints | None = None,
 ) -> TrainReport:
     """Train a cross-encoder to give scores on 0..1 and save the weights that were best on dev.
 
@@ -91,6 +122,7 @@ def train_cross(
         seed: of the head, the order of rows and of dropout.
         device: such as `cpu`.
         progress: told of each step.
+        checkpoints: where to save and from where to go on; None saves nothing on the way.
     """
     goes_on = model_kind(start) == "cross-encoder"
     if goes_on:
@@ -100,8 +132,6 @@ def train_cross(
         model = new_cross_encoder(start, options.pooling, options.max_length, device, seed)
         scorer = Scorer.of(model, device, budget=options.eval_budget)
     model = scorer.model
-    if options.freeze_embeddings:
-        freeze_word_embeddings(model)
     shown = in_orders([*rows, *random_negatives(rows, options.negatives, seed)], options.orders, seed)
     report = TrainReport(rows=len(set(rows)), excluded=0)
     lengths = count_tokens(model, [(row.sentence1, row.sentence2) for row in rows])
@@ -109,23 +139,10 @@ def train_cross(
 
     def score() -> float | None:
         model.eval()
-        value = evaluate(scorer)
-        model.train()
-        return value
+        return evaluate(scorer)
 
-    keep = KeepBest(
-        model, score, report, evaluations=options.evaluations, progress=progress, start=goes_on, ema=options.ema
-    )
-    arguments = CrossEncoderTrainingArguments(**trainer_arguments(options, out, seed, device, len(shown)))
-    dataset = Dataset.from_dict(
-        {
-            "sentence1": [row.sentence1 for row in shown],
-            "sentence2": [row.sentence2 for row in shown],
-            "label": [row.score for row in shown],
-        }
-    )
-    trainer = CrossEncoderTrainer(
-        model=model, args=arguments, train_dataset=dataset, loss=BinaryCrossEntropyLoss(model), callbacks=[keep]
-    )
-    fit(trainer, keep, out)
+    best = BestWeights(model, score, report, ema=options.ema)
+    task = PairScores(model, shown)
+    Loop(task, options, best, seed=seed, progress=progress, checkpoints=checkpoints).run(keep_start=goes_on)
+    save_model(model, out)
     return report

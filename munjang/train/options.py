@@ -12,6 +12,8 @@ from munjang.config.recipe import AnyModel, Neutral, ScoredPairs, StageOptions
 class TrainOptions(StageOptions):
     """What training of either kind of model takes."""
 
+    version: ClassVar[int] = 2
+
     model: AnyModel
     """Where to start: a bundled model, a folder, a hub id, or an earlier stage."""
     train: list[ScoredPairs] = Field(min_length=1)
@@ -26,7 +28,11 @@ class TrainOptions(StageOptions):
     epochs: float = Field(default=1.0, gt=0, le=100)
     """Passes over the training pairs."""
     batch_size: int = Field(default=32, ge=2)
-    """Pairs a step."""
+    """Pairs a batch on average: batches hold pairs of similar length up to a budget of tokens, so short ones more."""
+    batch_tokens: Annotated[int | None, Field(ge=16)] = None
+    """Padded tokens a batch, in place of `batch_size`."""
+    accumulate: int = Field(default=1, ge=1)
+    """Batches whose gradients are added up before a step, where a larger batch does not fit into memory."""
     learning_rate: float = Field(default=6e-5, gt=0, le=1e-2)
     """Peak of a linear schedule. Small models learn well above the 2e-5 that is usual for large ones."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
@@ -35,9 +41,10 @@ class TrainOptions(StageOptions):
     """AdamW's decay."""
     max_length: int = Field(default=128, ge=8)
     """Tokens a text (bi-encoder) or a pair (cross-encoder); what exceeds it is cut and counted."""
-    freeze_embeddings: bool = True
-    """Leave the word embeddings as they are. In a small multilingual model they are four fifths of the
-    weights, and updating them is most of a step on a CPU and most of the memory."""
+    word_embeddings: Literal["used", "frozen", "all"] = "used"
+    """Train the rows of the pieces that `used` texts hold and leave the others as they are, keep all `frozen`, or
+    train `all`. In a small multilingual model they are four fifths of the weights, and updating all of them is most
+    of a step on a CPU and most of the memory, for rows that no text touches."""
     evaluations: Annotated[int, Field(ge=1, le=100)] = 4
     """How often dev is scored, evenly over the training; the best weights are kept."""
     ema: float = Field(default=0.0, ge=0, lt=1)
@@ -45,6 +52,8 @@ class TrainOptions(StageOptions):
     keeps; 0 takes the weights as they are. It smooths the noise of small batches at a high learning rate."""
     eval_budget: Annotated[int | None, Neutral()] = None
     """Tokens a batch when scoring dev; the engine's own default if not given."""
+    checkpoint_seconds: Annotated[float, Field(ge=0), Neutral()] = 300.0
+    """A checkpoint is committed about this often; a killed training goes on from the last one."""
 
     @model_validator(mode="after")
     def _one_repeat_a_set(self) -> TrainOptions:

@@ -21,6 +21,7 @@ _FEW_STEPS = {
     "batch_size": 8,
     "evaluations": 2,
     "max_length": 64,
+    "word_embeddings": "frozen",
 }
 
 
@@ -37,7 +38,7 @@ def make_options() -> Callable[..., TrainOptions]:
 
 @pytest.fixture(scope="session")
 def rows() -> list[ScoredPair]:
-    """32 pairs of the sample: four steps."""
+    """32 pairs of the sample: five steps."""
     return load_rows(DataSpec(source="support:train"), ("scored-pairs",), Path()).rows[:32]
 
 

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import os
 import random
+import signal
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from sentence_transformers import SentenceTransformer
 
 from munjang.data.rows import ScoredPair, pair_key, sentences_of
 from munjang.errors import DataError
 from munjang.progress import silent
 from munjang.train import cross
+from munjang.train.batches import RowSet
+from munjang.train.checkpoint import Checkpoints
 from munjang.train.cross import in_orders, random_negatives
-from munjang.train.loop import KeepBest, TrainReport, freeze_word_embeddings, trainer_arguments, without_leaks
-from munjang.train.options import TrainBiOptions
+from munjang.train.loop import BestWeights, Loop, TrainReport, make_plan, without_leaks
+from munjang.train.options import TrainOptions
 
 
 def pairs(count: int) -> list[ScoredPair]:
@@ -128,48 +134,27 @@ def test_no_more_negatives_than_there_are_pairs() -> None:
 
 
 class Trained:
-    """A model of two numbers, one of them frozen, under a callback, with dev scores that are told in advance."""
+    """A model of two numbers, one of them frozen, whose dev scores are told in advance; each step sets its number."""
 
-    def __init__(
-        self,
-        scores: list[float | None],
-        *,
-        evaluations: int = 4,
-        steps: int = 8,
-        start: bool = True,
-        ema: float = 0.0,
-    ) -> None:
+    def __init__(self, scores: list[float | None], *, at: tuple[int, ...], start: bool = True, ema: float = 0) -> None:
         self.model = torch.nn.Linear(1, 1)
         self.model.bias.requires_grad_(False)
-        self.scores = iter(scores)
+        told = iter(scores)
+        self.scored: list[float] = []
         self.report = TrainReport(rows=1, excluded=0)
-        self.seen: list[tuple[int, int, str]] = []
+        self.best = BestWeights(self.model, lambda: self.scored.append(self.weight) or next(told), self.report, ema=ema)
         self.set(0)
-        self.keep = KeepBest(
-            self.model,
-            lambda: next(self.scores),
-            self.report,
-            evaluations=evaluations,
-            progress=lambda done, total, note="": self.seen.append((done, total, note)),
-            start=start,
-            ema=ema,
-        )
-        self.steps = steps
-        self.state = SimpleNamespace(max_steps=steps, global_step=0)
+        self.best.begin(keep=start)
+        for step in range(1, 9):
+            self.set(step)
+            self.best.follow(step)
+            if step in at:
+                self.best.evaluate(step)
 
     def set(self, value: float) -> None:
         with torch.no_grad():
             self.model.weight.fill_(value)
             self.model.bias.fill_(100 + value)
-
-    def run(self) -> Trained:
-        """Each step sets the weight to its number."""
-        self.keep.on_train_begin(None, self.state, None)
-        for step in range(1, self.steps + 1):
-            self.state.global_step = step
-            self.set(step)
-            self.keep.on_step_end(None, self.state, None)
-        return self
 
     @property
     def weight(self) -> float:
@@ -188,127 +173,228 @@ class Trained:
     ],
 )
 def test_the_weights_that_were_best_on_dev_come_back(scores: list[float | None], best: float, step: int) -> None:
-    trained = Trained(scores).run()
+    trained = Trained(scores, at=(2, 4, 6, 8))
     assert trained.weight == 8
-    trained.keep.restore()
+    trained.best.restore()
     assert trained.weight == step
     assert trained.model.bias.item() == 108  # not trained, so neither kept nor restored
     assert (trained.report.dev_before, trained.report.dev_best, trained.report.best_step) == (scores[0], best, step)
-    assert trained.report.steps == 8
+    assert [point["step"] for point in trained.report.curve] == [2, 4, 6, 8]
 
 
 def test_a_head_of_random_numbers_is_never_the_best() -> None:
-    trained = Trained([90, 20, 40, 30, 35], start=False).run()
-    trained.keep.restore()
+    trained = Trained([90, 20, 40, 30, 35], at=(2, 4, 6, 8), start=False)
+    trained.best.restore()
     assert trained.weight == 4
     assert (trained.report.dev_before, trained.report.dev_best) == (90, 40)
 
 
-def test_an_average_of_the_weights_is_what_dev_scores_and_what_comes_back() -> None:
-    trained = Trained([0, 1, 2, 3, 4], ema=0.5)
-    scored: list[float] = []
-    trained.keep.score = lambda: scored.append(trained.weight) or len(scored)
-    trained.run()
-    # Each step halves the way to its number, from the first one on.
-    averages = [1.0]
-    for step in range(2, 9):
-        averages.append((averages[-1] + step) / 2)
-    assert scored == [averages[step - 1] for step in (2, 4, 6, 8)]
-    assert trained.weight == 8  # the training itself goes on from its own weights
-    trained.keep.restore()
-    assert trained.weight == averages[-1]
-
-
-def test_a_slow_average_begins_as_the_plain_mean() -> None:
-    trained = Trained([0, 1], ema=0.999, evaluations=1, steps=5).run()
-    trained.keep.restore()
-    assert trained.weight == pytest.approx(3)
-
-
-def test_later_steps_do_not_change_what_is_kept() -> None:
-    trained = Trained([90, 20, 40, 30, 35])
-    trained.set(77)
-    trained.keep.restore()
-    assert trained.weight == 0
-
-
-@pytest.mark.parametrize(
-    ("steps", "evaluations", "at"),
-    [(8, 4, [2, 4, 6, 8]), (10, 4, [2, 5, 8, 10]), (3, 1, [3]), (2, 4, [1, 2]), (1, 100, [1]), (7, 7, [*range(1, 8)])],
-)
-def test_dev_is_scored_evenly_and_after_the_last_step(steps: int, evaluations: int, at: list[int]) -> None:
-    trained = Trained([1.0] * 120, evaluations=evaluations, steps=steps).run()
-    assert [point["step"] for point in trained.report.curve] == at
-    assert {point["dev"] for point in trained.report.curve} == {1.0}
-
-
 def test_dev_that_can_never_be_scored_is_an_error() -> None:
-    trained = Trained([None] * 5).run()
+    trained = Trained([None] * 5, at=(2, 4, 6, 8))
     assert trained.report.dev_best is None
     with pytest.raises(DataError, match="dev could not be scored") as caught:
-        trained.keep.restore()
+        trained.best.restore()
     assert "dev set" in caught.value.hint
 
 
 def test_a_report_is_json_even_where_dev_was_undefined_once() -> None:
-    report = Trained([None, 5, None, 6, None]).run().report
+    report = Trained([None, 5, None, 6, None], at=(2, 4, 6, 8)).report
     told = json.loads(json.dumps(report.as_dict(), allow_nan=False))
     assert [point["dev"] for point in told["curve"]] == [5, None, 6, None]
     assert told["dev_before"] is None
 
 
-def test_progress_is_told_at_every_step_with_loss_and_dev() -> None:
-    trained = Trained([10, 20, 40, 30, 35])
-    trained.report.losses.append({"step": 1, "loss": 0.1234})
-    trained.run()
-    assert [(done, total) for done, total, _ in trained.seen] == [(n, 8) for n in range(1, 9)]
-    assert trained.seen[0][2] == "loss 0.123  dev 10.00"
-    assert trained.seen[-1][2] == "loss 0.123  dev 40.00"
+def test_an_average_of_the_weights_is_what_dev_scores_and_what_comes_back() -> None:
+    trained = Trained([0, 1, 2, 3, 4], at=(2, 4, 6, 8), ema=0.5)
+    # Each step goes half of the way to its number, from the first one on.
+    averages = [1.0]
+    for step in range(2, 9):
+        averages.append((averages[-1] + step) / 2)
+    assert trained.scored == [0, *(averages[step - 1] for step in (2, 4, 6, 8))]
+    assert trained.weight == 8  # the training itself goes on from its own weights
+    trained.best.restore()
+    assert trained.weight == averages[-1]
 
 
-# -- guards
+def test_a_slow_average_begins_as_the_plain_mean() -> None:
+    trained = Trained([0, 1], at=(5,), ema=0.999)
+    trained.best.restore()
+    assert trained.weight == pytest.approx(3)
 
 
-@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
-def test_a_loss_that_is_not_finite_stops_at_its_step(loss: float) -> None:
-    trained = Trained([1] * 9)
-    trained.state.global_step = 17
-    trained.keep.on_log(None, trained.state, None, {"loss": 0.5})
-    with pytest.raises(DataError, match="not finite") as caught:
-        trained.keep.on_log(None, trained.state, None, {"loss": loss})
-    assert caught.value.where == "step 17"
-    assert "learning_rate" in caught.value.hint
-    assert trained.report.losses == [{"step": 17, "loss": 0.5}]
+# -- the loop
 
 
-@pytest.mark.parametrize("logs", [None, {}, {"learning_rate": 0.1}, {"train_loss": math.nan}])
-def test_other_logs_are_no_losses(logs: dict[str, float] | None) -> None:
-    trained = Trained([1] * 9)
-    trained.keep.on_log(None, trained.state, None, logs)
-    assert trained.report.losses == []
+class Line:
+    """Fits y = 3x + 2 from 40 rows; a step costs nothing."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(3)
+        # Dropout, so that a step draws random numbers.
+        self.model = torch.nn.Sequential(torch.nn.Linear(1, 8), torch.nn.Dropout(0.3), torch.nn.Linear(8, 1))
+        self.x = torch.linspace(-1, 1, 40).unsqueeze(1)
+        self.sets = [RowSet([4] * 40, texts=1)]
+        self.used_tokens: list[int] = []
+        self.seen: list[list[int]] = []
+        self.bad: int | None = None
+
+    def loss(self, number: int, rows: list[int]) -> tuple[torch.Tensor, int, int]:
+        assert self.model.training
+        self.seen.append(rows)
+        found = self.model(self.x[rows])
+        loss = ((found - (3 * self.x[rows] + 2)) ** 2).mean()
+        return (loss * math.nan if self.bad in rows else loss), 4 * len(rows), 5 * len(rows)
+
+    def describe(self, number: int, row: int) -> str:
+        return f"row {row}"
+
+    def score(self) -> float:
+        self.model.eval()
+        with torch.no_grad():
+            return -float(((self.model(self.x) - (3 * self.x + 2)) ** 2).mean())
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return {name: value.clone() for name, value in self.model.state_dict().items()}
 
 
-def test_only_the_word_embeddings_are_frozen(tiny_bi) -> None:
-    model = SentenceTransformer(str(tiny_bi), device="cpu")
-    freeze_word_embeddings(model)
-    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
-    assert len(frozen) == 1
-    assert frozen[0].endswith(".embeddings.word_embeddings.weight")
+@pytest.fixture
+def loop(make_options: Callable[..., TrainOptions]) -> Callable[..., Loop]:
+    """A loop over a line: 20 steps of 8 rows."""
+
+    def make(task: Line, folder: Path | None = None, progress: Any = silent, **values: Any) -> Loop:
+        # There are no word embeddings to freeze or to take rows of.
+        given = {"epochs": 4, "learning_rate": 0.01, "word_embeddings": "all", "checkpoint_seconds": 0, **values}
+        best = BestWeights(task.model, task.score, TrainReport(rows=40, excluded=0), ema=given.get("ema", 0.0))
+        checkpoints = Checkpoints(folder, "line") if folder is not None else None
+        return Loop(task, make_options(**given), best, seed=5, progress=progress, checkpoints=checkpoints)
+
+    return make
 
 
 @pytest.mark.parametrize(
-    ("rows", "batch", "epochs", "logging"), [(10, 4, 1, 1), (3200, 32, 1, 2), (3200, 32, 2.0, 5), (1, 4, 0.1, 1)]
+    ("epochs", "evaluations", "at"),
+    [(1.6, 4, [2, 4, 6, 8]), (2, 4, [2, 5, 8, 10]), (0.6, 1, [3]), (0.4, 4, [1, 2]), (0.1, 100, [1])],
 )
-def test_losses_are_logged_about_40_times(
-    rows: int, batch: int, epochs: float, logging: int, tmp_path, make_options: Callable[..., TrainBiOptions]
+def test_dev_is_scored_evenly_and_after_the_last_step(
+    loop: Callable[..., Loop], epochs: float, evaluations: int, at: list[int]
 ) -> None:
-    arguments = trainer_arguments(make_options(batch_size=batch, epochs=epochs), tmp_path / "model", 5, "cpu", rows)
-    assert arguments["logging_steps"] == logging
-    assert arguments["seed"] == arguments["data_seed"] == 5
-    assert arguments["use_cpu"]
-    assert not arguments["bf16"]
-    assert arguments["save_strategy"] == "no"
-    assert arguments["report_to"] == "none"
+    one = loop(Line(), epochs=epochs, evaluations=evaluations)
+    one.run(keep_start=True)
+    assert [point["step"] for point in one.report.curve] == at
+    assert one.report.steps == at[-1]
+
+
+def test_every_epoch_shows_every_row_and_losses_fall(loop: Callable[..., Loop]) -> None:
+    task = Line()
+    told: list[tuple[int, int, str]] = []
+    one = loop(task, progress=lambda done, total, note="": told.append((done, total, note)))
+    one.run(keep_start=True)
+    for epoch in range(4):
+        assert sorted(row for rows in task.seen[5 * epoch : 5 * epoch + 5] for row in rows) == list(range(40))
+    assert [(done, total) for done, total, _ in told] == [(n, 20) for n in range(1, 21)]
+    assert "loss" in told[-1][2]
+    assert "dev" in told[-1][2]
+    assert one.report.losses[-1]["loss"] < one.report.losses[0]["loss"]
+    assert (one.report.tokens, one.report.padding) == (640, 0.2)
+    assert one.report.dev_best > one.report.dev_before
+
+
+def test_gradients_add_up_to_those_of_a_larger_batch(loop: Callable[..., Loop]) -> None:
+    few, many = loop(Line(), accumulate=5), loop(Line())
+    assert (few.plan.steps, many.plan.steps) == (4, 20)
+    assert [b for step in range(4) for b in few.plan.of_step(step)] == many.plan.batches
+
+
+def test_the_learning_rate_rises_and_falls_in_a_line(loop: Callable[..., Loop]) -> None:
+    one = loop(Line(), warmup=0.2)
+    rates = [one._rate(step) for step in range(20)]
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert rates[4] == 1.0
+    assert rates[-1] == pytest.approx(1 / 16)
+    assert all(a > b for a, b in itertools.pairwise(rates[4:]))
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_rows(loop: Callable[..., Loop]) -> None:
+    task = Line()
+    one = loop(task)
+    task.bad = one.plan.of_step(2)[0][1][0]
+    last: list[dict[str, torch.Tensor]] = []
+    one.progress = lambda *_: last.append(task.weights())
+    with pytest.raises(DataError, match="not finite") as caught:
+        one.run(keep_start=True)
+    assert caught.value.where == "step 3 of 20"
+    assert f"row {task.bad}" in caught.value.got
+    assert "learning_rate" in caught.value.hint
+    assert len(last) == 2
+    assert all(torch.equal(value, last[-1][name]) for name, value in task.weights().items())
+
+
+class _Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("at", [1, 7, 10, 19, 20])
+def test_a_killed_training_goes_on_and_ends_with_the_same_bits(
+    loop: Callable[..., Loop], tmp_path: Path, at: int, ema: float
+) -> None:
+    whole = Line()
+    unbroken = loop(whole, ema=ema)
+    unbroken.run(keep_start=True)
+
+    def kill(done: int, total: int, note: str = "") -> None:
+        if done == at:
+            raise _Killed
+
+    with pytest.raises(_Killed):
+        loop(Line(), tmp_path / "work", kill, ema=ema).run(keep_start=True)
+    again = Line()
+    rest = loop(again, tmp_path / "work", ema=ema)
+    rest.run(keep_start=True)
+    # The checkpoint of a step is committed after it was told, so the step itself is done again.
+    assert again.seen == whole.seen[at - 1 :]
+    assert rest.report == unbroken.report
+    assert all(torch.equal(value, whole.weights()[name]) for name, value in again.weights().items())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_the_step_finish_and_saves_it(
+    loop: Callable[..., Loop], tmp_path: Path, number: signal.Signals
+) -> None:
+    whole = Line()
+    loop(whole).run(keep_start=True)
+    task = Line()
+    one = loop(task, tmp_path / "work", checkpoint_seconds=1000)
+    step = task.loss
+
+    def stop(number_of_set: int, rows: list[int]) -> Any:
+        if len(task.seen) == 6:
+            os.kill(os.getpid(), number)
+        return step(number_of_set, rows)
+
+    task.loss = stop
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            one.run(keep_start=True)
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert len(task.seen) == 7  # the step in which the signal came is finished
+    again = Line()
+    loop(again, tmp_path / "work").run(keep_start=True)
+    assert again.seen == whole.seen[7:]
+    assert all(torch.equal(value, whole.weights()[name]) for name, value in again.weights().items())
+
+
+def test_a_plan_is_a_function_of_rows_options_and_seed(make_options: Callable[..., TrainOptions]) -> None:
+    sets = [RowSet(list(range(4, 84)), texts=2), RowSet([9] * 50, texts=2)]
+    options = make_options(epochs=2.5)
+    assert make_plan(sets, options, 3) == make_plan(sets, options, 3) != make_plan(sets, options, 4)
+    once = make_plan(sets, make_options(), 3).batches
+    assert make_plan(sets, options, 3).batches[: len(once)] == once
+    assert len(make_plan(sets, make_options(epochs=0.5), 3).batches) == math.ceil(len(once) / 2)
 
 
 def test_silence_is_a_progress() -> None:
