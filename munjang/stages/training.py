@@ -18,10 +18,11 @@ from munjang.files import lock
 from munjang.models.card import write_card
 from munjang.pipeline.stage import Context
 from munjang.stages.inputs import MODEL_FOLDER, load_input_rows, model_folder
+from munjang.train.best import TrainReport
 from munjang.train.bi import train_bi
 from munjang.train.checkpoint import Checkpoints
 from munjang.train.cross import train_cross
-from munjang.train.loop import TrainReport, without_leaks
+from munjang.train.loop import without_leaks
 from munjang.train.options import TrainBiOptions, TrainCrossOptions, TrainOptions
 
 

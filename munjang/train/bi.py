@@ -15,9 +15,10 @@ from munjang.engine.encoder import Encoder, count_tokens
 from munjang.progress import Progress, silent
 from munjang.text import printable
 from munjang.train.batches import RowSet
+from munjang.train.best import BestWeights, TrainReport
 from munjang.train.checkpoint import Checkpoints
 from munjang.train.features import Features
-from munjang.train.loop import BestWeights, Loop, TrainReport, save_model
+from munjang.train.loop import Loop, save_model
 from munjang.train.options import TrainBiOptions
 
 #: Each compares the embeddings of two columns with scores; sentence-transformers' own definitions.

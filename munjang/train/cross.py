@@ -19,9 +19,10 @@ from munjang.models.folder import model_kind
 from munjang.progress import Progress, silent
 from munjang.text import match_key, printable
 from munjang.train.batches import RowSet
+from munjang.train.best import BestWeights, TrainReport
 from munjang.train.checkpoint import Checkpoints
 from munjang.train.features import Features
-from munjang.train.loop import BestWeights, Loop, TrainReport, save_model
+from munjang.train.loop import Loop, save_model
 from munjang.train.options import TrainCrossOptions
 
 

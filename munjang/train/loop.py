@@ -14,7 +14,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +26,7 @@ from munjang.errors import DataError
 from munjang.progress import Progress
 from munjang.text import match_key
 from munjang.train.batches import RowSet, epoch_batches, token_budget
+from munjang.train.best import BestWeights
 from munjang.train.checkpoint import Checkpoints
 from munjang.train.options import TrainOptions
 from munjang.train.vocabulary import UsedRows, keep_used_rows, restore_all_rows, word_embedding
@@ -34,33 +35,6 @@ from munjang.train.vocabulary import UsedRows, keep_used_rows, restore_all_rows,
 _GRADIENT_NORM = 1.0
 #: Losses that the report holds at most; each is the mean since the one before.
 _LOSSES = 200
-
-
-@dataclass
-class TrainReport:
-    """What a training did; written beside the model."""
-
-    rows: int
-    """Distinct training pairs."""
-    excluded: int
-    """Pairs left out because they share a sentence with a set held out."""
-    steps: int = 0
-    truncated: int = 0
-    dev_before: float | None = None
-    dev_best: float | None = None
-    best_step: int = 0
-    curve: list[dict[str, float | None]] = field(default_factory=list)
-    """Dev score (Spearman x 100) by step; None where it was undefined."""
-    losses: list[dict[str, float]] = field(default_factory=list)
-    """Mean loss by step, about 40 times a training."""
-    tokens: int = 0
-    """Tokens that the steps have read, padding not counted."""
-    padding: float = 0.0
-    """Share of the computed tokens that was padding."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The report as JSON values."""
-        return dict(self.__dict__)
 
 
 def without_leaks(rows: list[ScoredPair], others: list[list[ScoredPair]]) -> list[ScoredPair]:
@@ -118,89 +92,6 @@ def make_plan(sets: Sequence[RowSet], options: TrainOptions, seed: int) -> Plan:
         share = min(options.epochs - epoch, 1)
         batches += once[: max(math.ceil(round(len(once) * share, 6)), 1)]
     return Plan(batches, options.accumulate)
-
-
-class BestWeights:
-    """Scores dev, keeps the best weights and an average of them, and reports.
-
-    Memory is one copy of the weights that are trained, two with an average.
-
-    Args:
-        model: the module under training.
-        score: returns dev's Spearman x 100 of the model as it is, or None where it is undefined.
-        report: filled as training goes.
-        ema: decay of an exponential moving average of the weights; if not 0, that average is what dev scores.
-    """
-
-    def __init__(
-        self, model: nn.Module, score: Callable[[], float | None], report: TrainReport, *, ema: float = 0.0
-    ) -> None:
-        self.model, self.score, self.report, self.ema = model, score, report, ema
-        self.average: dict[str, Tensor] = {}
-        self.best: dict[str, Tensor] = {}
-
-    def begin(self, *, keep: bool) -> None:
-        """Score the weights that the training starts from; keep them unless a head starts from random numbers."""
-        self.report.dev_before = self.score()
-        if keep:
-            self._offer(self.report.dev_before, 0)
-
-    def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """The weights that are trained, by name."""
-        return ((name, parameter) for name, parameter in self.model.named_parameters() if parameter.requires_grad)
-
-    @torch.no_grad()
-    def follow(self, step: int) -> None:
-        """Move the average towards the weights after a step; in the first steps it is their plain mean."""
-        if not self.ema:
-            return
-        share = 1 - min(self.ema, (step - 1) / step)
-        for name, parameter in self.trained():
-            if name in self.average:
-                self.average[name].lerp_(parameter.detach(), share)
-            else:
-                self.average[name] = parameter.detach().clone()
-
-    def evaluate(self, step: int) -> None:
-        """Score dev and keep the weights if nothing was better before."""
-        with self._averaged():
-            value = self.score()
-            self.report.curve.append({"step": step, "dev": value})
-            self._offer(value, step)
-
-    def _offer(self, value: float | None, step: int) -> None:
-        if value is None or (self.report.dev_best is not None and value <= self.report.dev_best):
-            return
-        self.report.dev_best, self.report.best_step = value, step
-        self.best = {name: parameter.detach().to("cpu", copy=True) for name, parameter in self.trained()}
-
-    @contextlib.contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """The model with its averaged weights, for as long as it is scored."""
-        own = {name: parameter.data for name, parameter in self.trained()} if self.ema else {}
-        for name, parameter in self.trained():
-            parameter.data = self.average.get(name, parameter.data)
-        try:
-            yield
-        finally:
-            for name, parameter in self.trained():
-                parameter.data = own.get(name, parameter.data)
-
-    def restore(self) -> None:
-        """Put the best weights back into the model.
-
-        Raises:
-            DataError: dev could never be scored, so that there is no best.
-        """
-        if not self.best:
-            raise DataError(
-                "dev could not be scored: its scores, or the model's, are all equal",
-                hint="use a dev set with different scores",
-            )
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                if name in self.best:
-                    parameter.copy_(self.best[name])
 
 
 class Loop:

@@ -23,9 +23,10 @@ from munjang.errors import DataError
 from munjang.progress import silent
 from munjang.train import cross
 from munjang.train.batches import RowSet
+from munjang.train.best import BestWeights, TrainReport
 from munjang.train.checkpoint import Checkpoints
 from munjang.train.cross import in_orders, random_negatives
-from munjang.train.loop import BestWeights, Loop, TrainReport, make_plan, without_leaks
+from munjang.train.loop import Loop, make_plan, without_leaks
 from munjang.train.options import TrainOptions
 
 

@@ -22,9 +22,9 @@ from munjang.errors import DataError
 from munjang.evaluate.metrics import spearman
 from munjang.evaluate.sts import cosine_of_pairs, gold_scores
 from munjang.models.folder import model_kind, require_safe_folder
+from munjang.train.best import TrainReport
 from munjang.train.bi import OBJECTIVES, train_bi
 from munjang.train.cross import new_cross_encoder, train_cross
-from munjang.train.loop import TrainReport
 from munjang.train.options import TrainCrossOptions
 
 Weights = dict[str, torch.Tensor]
