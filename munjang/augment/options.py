@@ -18,7 +18,7 @@ class MineOptions(StageOptions):
     model: BiEncoder
     """Bi-encoder that finds similar sentences."""
     sentences: list[AnyRows] = Field(min_length=1)
-    """Where sentences come from; rows of any kind, of pairs both sides."""
+    """Where sentences come from; rows of any kind, all texts of each."""
     exclude: list[ScoredPairs] = Field(default_factory=list)
     """Sets whose pairs must not come back as candidates, such as gold."""
     held_out: list[ScoredPairs] = Field(default_factory=list)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -137,9 +137,9 @@ def explain_validation(error: ValidationError, model: type[BaseModel], place: st
     """One line for each wrong value: its path, what is wrong, and the closest name."""
     lines = []
     for item in error.errors():
-        path = ".".join([place, *(str(part) for part in item["loc"])])
+        path = place + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"])
         if item["type"] == "extra_forbidden":
-            lines.append(f"{path}: unknown key{_closest(item['loc'][-1], model.model_fields)}")
+            lines.append(f"{path}: unknown key{_closest(item['loc'][-1], _known_keys(model, item['loc'][:-1]))}")
         elif item["type"] == "missing":
             lines.append(f"{path}: this key is required")
         else:
@@ -147,6 +147,23 @@ def explain_validation(error: ValidationError, model: type[BaseModel], place: st
             got = f", got {_show(item['input'])}" if item["loc"] else ""
             lines.append(f"{path}: {message[0].lower()}{message[1:]}{got}")
     return lines
+
+
+def _known_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> Iterable[str]:
+    """The keys of the model that stands at a path inside a model, such as `("train", 0)`."""
+    for part in path:
+        if isinstance(part, str) and part in model.model_fields:
+            model = next(_models(model.model_fields[part].annotation), model)
+    return model.model_fields
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models in an annotation such as `list[TrainSet] | None`."""
+    arguments = getattr(annotation, "__args__", ())
+    if not arguments and isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in arguments:
+        yield from _models(argument)
 
 
 def _show(value: object) -> str:

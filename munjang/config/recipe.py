@@ -7,11 +7,13 @@ knows what all stages share and how one refers to another.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 STAGE_PREFIX = "stage:"
 DATA_PREFIX = "data:"
@@ -48,7 +50,18 @@ CrossEncoder = Annotated[str, Reference(("cross-encoder",))]
 AnyModel = Annotated[str, Reference(("bi-encoder", "cross-encoder"))]
 ScoredPairs = Annotated[str, Reference(("scored-pairs",))]
 UnscoredPairs = Annotated[str, Reference(("pairs",), stage_only=True)]
-AnyRows = Annotated[str, Reference(("scored-pairs", "labelled-pairs", "sentences", "parallel-pairs", "documents"))]
+#: Kinds that one option takes stand in the order in which the columns of a file are tried for them.
+_TRAINING_ROWS = (
+    "scored-pairs",
+    "labelled-pairs",
+    "triplets",
+    "positive-pairs",
+    "parallel-pairs",
+    "ranked-lists",
+    "sentences",
+)
+TrainingRows = Annotated[str, Reference(_TRAINING_ROWS)]
+AnyRows = Annotated[str, Reference((*_TRAINING_ROWS, "documents"))]
 Documents = Annotated[str, Reference(("documents", "sentences"))]
 Queries = Annotated[str, Reference(("documents",))]
 Qrels = Annotated[str, Reference(("qrels",))]
@@ -70,8 +83,11 @@ class DataSpec(Frozen):
     """Forces an encoding; by default the whole file is utf-8, else utf-16 with a BOM, else cp949."""
     rejects: Literal["stop", "skip"] = "stop"
     """What a malformed row does: `stop` the run, or be `skip`ped and counted."""
+    part: tuple[float, float] | None = None
+    """Take the share [low, high) of the rows only, such as [0.9, 1], decided by the first text of each row alone: rows
+    that share it fall into the same part, whatever their order and the seed. Carves a dev set off one without."""
     sample: int | None = Field(default=None, ge=1)
-    """Take this many rows only, drawn with the recipe's seed."""
+    """Take this many rows only (of the part, if there is one), drawn with the recipe's seed."""
 
     @model_validator(mode="before")
     @classmethod
@@ -82,6 +98,12 @@ class DataSpec(Frozen):
     def _ordered_scale(self) -> DataSpec:
         if self.scale is not None and not (all(map(math.isfinite, self.scale)) and self.scale[0] < self.scale[1]):
             raise ValueError("scale must be two finite numbers, from low to high")
+        return self
+
+    @model_validator(mode="after")
+    def _part_of_one(self) -> DataSpec:
+        if self.part is not None and not 0 <= self.part[0] < self.part[1] <= 1:
+            raise ValueError("part must be two numbers from 0 to 1, from low to high, such as [0.9, 1]")
         return self
 
 
@@ -97,38 +119,82 @@ class StageOptions(Frozen):
     """Names the stage in the run and in references; lower case, digits and hyphens."""
 
     def references(self) -> Iterator[tuple[str, str, Reference]]:
-        """All inputs that this stage names, as (option, value, reference)."""
-        for option, field in type(self).model_fields.items():
-            value = getattr(self, option)
-            for mark in _marks(field.annotation, field.metadata):
-                for item in _strings(value):
-                    yield option, item, mark
+        """All inputs that this stage names, as (option, value, reference).
+
+        The option of an input that a nested model names is its path, such as `train[0].data`.
+        """
+        yield from _references(self, "")
+
+    def require_rows(self, kinds: Mapping[str, str]) -> None:
+        """Refuse options that do not fit the rows they name; called before any work.
+
+        Args:
+            kinds: option, as in `references`, -> kind of its rows, where they lie outside the run.
+
+        Raises:
+            ConfigError: with the option's place.
+        """
 
     def fingerprint_arguments(self) -> dict[str, Any]:
         """The options that can change the result, as JSON values.
 
         Inputs are fingerprinted apart, by content: of a stage that is read, the name does not count.
         """
-        fields = type(self).model_fields
-        neutral = {o for o, f in fields.items() if any(isinstance(m, Neutral) for m in f.metadata)}
-        neutral |= {option for option, _, reference in self.references() if reference.neutral}
-        return _without_stage_names(self.model_dump(mode="json", exclude=neutral | {"name"}))
+        arguments = _arguments(self)
+        arguments.pop("name", None)
+        return arguments
 
 
-def _marks(annotation: Any, metadata: list[Any]) -> Iterator[Reference]:
-    """Finds `Reference` marks at any depth of an annotation such as `list[ScoredPairs]`."""
-    yield from (m for m in metadata if isinstance(m, Reference))
-    yield from (m for m in getattr(annotation, "__metadata__", ()) if isinstance(m, Reference))
+def _references(model: BaseModel, place: str) -> Iterator[tuple[str, str, Reference]]:
+    for option, field in type(model).model_fields.items():
+        value = getattr(model, option)
+        for mark in _marks(field):
+            if isinstance(mark, Reference):
+                for item in _strings(value):
+                    yield place + option, item, mark
+        for path, nested in _models(value, place + option):
+            yield from _references(nested, f"{path}.")
+
+
+def _models(value: Any, path: str) -> Iterator[tuple[str, BaseModel]]:
+    """The models that an option holds, itself or in lists and tables, each with its path."""
+    if isinstance(value, BaseModel):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _models(item, f"{path}.{key}")
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from _models(item, f"{path}[{number}]")
+
+
+def _marks(field: FieldInfo) -> list[Reference | Neutral]:
+    """The marks of an option, at any depth of an annotation such as `list[ScoredPairs]`."""
+    return [m for m in (*field.metadata, *_metadata(field.annotation)) if isinstance(m, Reference | Neutral)]
+
+
+def _metadata(annotation: Any) -> Iterator[Any]:
+    yield from getattr(annotation, "__metadata__", ())
     for argument in getattr(annotation, "__args__", ()):
-        yield from _marks(argument, [])
+        yield from _metadata(argument)
 
 
-def _without_stage_names(value: Any) -> Any:
+def _is_neutral(field: FieldInfo) -> bool:
+    return any(isinstance(mark, Neutral) or mark.neutral for mark in _marks(field))
+
+
+def _arguments(value: Any) -> Any:
+    """A value of an option as JSON, without neutral options of any depth and without the names of stages."""
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        return {name: _arguments(getattr(value, name)) for name, field in fields.items() if not _is_neutral(field)}
     if isinstance(value, dict):
-        return {key: _without_stage_names(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_stage_names(item) for item in value]
-    return STAGE_PREFIX if isinstance(value, str) and value.startswith(STAGE_PREFIX) else value
+        return {str(key): _arguments(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_arguments(item) for item in value]
+    if isinstance(value, str) and value.startswith(STAGE_PREFIX):
+        return STAGE_PREFIX
+    return to_jsonable_python(value)
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -45,6 +45,8 @@ class Entry:
     """Roles of the columns of the files below `MUNJANG_DATA`; the hub's files go by their names."""
     header: bool = True
     embedded: bool = False
+    languages: tuple[str, ...] = ("ko",)
+    """Two-letter codes."""
 
 
 class Located(NamedTuple):
@@ -71,7 +73,15 @@ def _stsb_multi(language: str) -> Entry:
         for s in ("train", "dev", "test")
     }
     return Entry(
-        "scored-pairs", parts, _CC, f"STS benchmark in {language}", (0, 5), (0, 5), _STSB_COLUMNS, header=False
+        "scored-pairs",
+        parts,
+        _CC,
+        f"STS benchmark in {language}",
+        (0, 5),
+        (0, 5),
+        _STSB_COLUMNS,
+        header=False,
+        languages=(language,),
     )
 
 
@@ -79,9 +89,15 @@ def _splits(template: str, hub: tuple[str, str], names: Mapping[str, str]) -> di
     return {split: Part((template.format(split),), (*hub, remote)) for split, remote in names.items()}
 
 
-def _sample(rows: str, about: str, files: Mapping[str, str], scale: tuple[float, float] | None = None) -> Entry:
+def _sample(
+    rows: str,
+    about: str,
+    files: Mapping[str, str],
+    scale: tuple[float, float] | None = None,
+    languages: tuple[str, ...] = ("ko",),
+) -> Entry:
     parts = {split: Part((name,)) for split, name in files.items()}
-    return Entry(rows, parts, "CC0-1.0", about, scale, embedded=True)
+    return Entry(rows, parts, "CC0-1.0", about, scale, embedded=True, languages=languages)
 
 
 def _text(about: str, licence: str, file: str) -> Entry:
@@ -90,7 +106,8 @@ def _text(about: str, licence: str, file: str) -> Entry:
 
 def _aligned(name: str, about: str, splits: tuple[str, ...]) -> Entry:
     parts = {s: Part((f"parallel-ko-en/{name}{s}",), aligned=(".ko", ".en")) for s in splits}
-    return Entry("parallel-pairs", {s.strip(".-"): p for s, p in parts.items()}, "CC BY-SA 3.0", about)
+    named = {s.strip(".-"): p for s, p in parts.items()}
+    return Entry("parallel-pairs", named, "CC BY-SA 3.0", about, languages=("ko", "en"))
 
 
 CATALOG: dict[str, Entry] = {
@@ -105,7 +122,10 @@ CATALOG: dict[str, Entry] = {
     "support-queries": _sample("documents", "Korean customer support: queries", {"all": "queries.tsv"}),
     "support-qrels": _sample("qrels", "Korean customer support: relevance judgements", {"all": "qrels.tsv"}),
     "support-parallel": _sample(
-        "parallel-pairs", "Korean customer support: Korean-English pairs", {"all": "parallel.tsv"}
+        "parallel-pairs",
+        "Korean customer support: Korean-English pairs",
+        {"all": "parallel.tsv"},
+        languages=("ko", "en"),
     ),
     "korsts": Entry(
         "scored-pairs",
@@ -156,6 +176,7 @@ CATALOG: dict[str, Entry] = {
         (0, 1),
         _STSB_COLUMNS,
         header=False,
+        languages=("en",),
     ),
     **{f"stsb_multi_mt:{language}": _stsb_multi(language) for language in STSB_LANGUAGES},
     "park": _aligned(

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
-from munjang.data.rows import ScoredPair, pair_key, sentences_of
+from munjang.data.rows import PositivePair, ScoredPair, Triplet, pair_key, pairs_of, sentences_of
 from munjang.text import match_key, printable
 
 #: Below this share of a set, identical sides look like chance; above it, like a column read twice.
@@ -39,7 +39,7 @@ def lint(sets: Mapping[str, list[Any]]) -> list[Finding]:
     """Look at data sets one by one, then at what they share.
 
     Args:
-        sets: name -> rows; a name that ends in `test` or `dev` counts as a split that must stay unseen.
+        sets: name -> rows; names such as `x:test` or `dev.tsv` count as splits that must stay unseen.
 
     Returns:
         Findings, errors first.
@@ -49,6 +49,8 @@ def lint(sets: Mapping[str, list[Any]]) -> list[Finding]:
         pairs = [row for row in rows if isinstance(row, ScoredPair)]
         if pairs:
             findings += lint_pairs(name, pairs)
+        findings += lint_triplets(name, [row for row in rows if isinstance(row, Triplet)])
+        findings += _identical_sides(name, [row for row in rows if isinstance(row, PositivePair)])
         findings += _repeated_texts(name, rows)
     findings += leakage(sets)
     return by_severity(findings)
@@ -64,7 +66,7 @@ def lint_pairs(name: str, rows: list[ScoredPair]) -> list[Finding]:
     findings = []
     scores = [row.score for row in rows]
     identical = [row for row in rows if match_key(row.sentence1) == match_key(row.sentence2)]
-    if len(rows) >= 10 and len(identical) > _SAME_COLUMN * len(rows):
+    if _mostly(identical, rows):
         findings.append(
             Finding(
                 "error",
@@ -104,6 +106,35 @@ def lint_pairs(name: str, rows: list[ScoredPair]) -> list[Finding]:
             Finding("error", "scale", name, message, remedy="declare the scale of the file, such as scale = [0, 1]")
         )
     return findings + _repeated_pairs(name, rows)
+
+
+def _mostly(wrong: list[Any], rows: list[Any]) -> bool:
+    """True if so many rows are wrong that a column was read twice; a few are noise that training survives."""
+    return len(rows) >= 10 and len(wrong) > _SAME_COLUMN * len(rows)
+
+
+def lint_triplets(name: str, rows: list[Triplet]) -> list[Finding]:
+    """Triplets that contradict themselves: the same text is near and far at once."""
+    wrong = [row for row in rows if match_key(row.negative) in (match_key(row.anchor), match_key(row.positive))]
+    if not wrong:
+        return _identical_sides(name, rows)
+    message = f"the negative of {len(wrong):,} of {len(rows):,} triplets is the same text as its anchor or its positive"
+    example, remedy = printable(wrong[0].negative, 80), "remove them, or map the columns: columns = {negative = ...}"
+    severe = _mostly(wrong, rows)
+    return [
+        Finding("error" if severe else "warning", "contradicting-triplets", name, message, example, remedy),
+        *_identical_sides(name, rows),
+    ]
+
+
+def _identical_sides(name: str, rows: list[Triplet] | list[PositivePair]) -> list[Finding]:
+    same = [row for row in rows if match_key(row.anchor) == match_key(row.positive)]
+    if not same:
+        return []
+    message = f"anchor and positive are the same text in {len(same):,} of {len(rows):,} rows"
+    example, remedy = printable(same[0].anchor, 80), "remove them, or map the columns: columns = {positive = ...}"
+    severe = _mostly(same, rows)
+    return [Finding("error" if severe else "warning", "identical-positives", name, message, example, remedy)]
 
 
 def _repeated_pairs(name: str, rows: list[ScoredPair]) -> list[Finding]:
@@ -149,10 +180,7 @@ def leakage(sets: Mapping[str, list[Any]]) -> list[Finding]:
     """Sentences and pairs that two sets share, exactly after normalising: a warning where one is dev or test by its name,
     else a note, for a file's name need not say what it is for."""
     texts = {name: {match_key(t) for t in sentences_of(rows)} for name, rows in sets.items()}
-    pairs = {
-        name: {pair_key(r.sentence1, r.sentence2) for r in rows if isinstance(r, ScoredPair)}
-        for name, rows in sets.items()
-    }
+    pairs = {name: {pair_key(*pair) for row in rows for pair in pairs_of(row)} for name, rows in sets.items()}
     findings = []
     for left, right in combinations(sets, 2):
         shared, shared_pairs = texts[left] & texts[right], pairs[left] & pairs[right]

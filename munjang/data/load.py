@@ -6,13 +6,14 @@ from pathlib import Path
 
 from munjang.config.recipe import DataSpec
 from munjang.data.catalog import Located, locate
-from munjang.data.readers import ALIASES, ROLES, Rows, read_aligned, read_rows
+from munjang.data.readers import ROLES, Rows, find_column, read_aligned, read_rows
 from munjang.data.tables import file_format, flat_names, open_table
 from munjang.errors import DataError
 from munjang.files import digest_file
 
 #: Raised when the same file gives other rows than before.
 READER_VERSION = 1
+_JUDGED = ("score", "scores", "label")
 
 
 def load_rows(spec: DataSpec, kinds: tuple[str, ...], base: Path, seed: int = 42) -> Rows:
@@ -41,7 +42,7 @@ def load_rows(spec: DataSpec, kinds: tuple[str, ...], base: Path, seed: int = 42
     else:
         rows = read_rows(located.paths[0], kind, _merge(spec, located), header=located.header, seed=seed)
     rows.report.source = located.name
-    return rows
+    return rows._replace(kind=kind)
 
 
 def _merge(spec: DataSpec, located: Located) -> DataSpec:
@@ -51,7 +52,11 @@ def _merge(spec: DataSpec, located: Located) -> DataSpec:
 
 
 def infer_kind(path: Path, spec: DataSpec, kinds: tuple[str, ...]) -> str:
-    """The kind of rows in a file: the only one accepted, else the first whose columns are all there."""
+    """The kind of rows in a file: the only one accepted, else the first whose columns are all there.
+
+    Roles that are mapped leave only the kinds that have them. Without a mapping, a file with a column of scores or labels
+    is not taken for positive pairs: its pairs may be negative ones.
+    """
     candidates = [k for k in kinds if k in ROLES]
     if len(candidates) == 1:
         return candidates[0]
@@ -62,10 +67,13 @@ def infer_kind(path: Path, spec: DataSpec, kinds: tuple[str, ...]) -> str:
     if names is None:
         first = next(table.records, None)
         names = flat_names(first.fields) if first and first.fields else []
-    for kind in candidates:
-        if all(str(spec.columns.get(role, "")) in names or set(ALIASES[role]) & set(names) for role in ROLES[kind]):
+    mapped = [k for k in candidates if set(spec.columns) <= set(ROLES[k])] or candidates
+    for kind in mapped:
+        if kind == "positive-pairs" and not spec.columns and any(find_column(r, spec, names) for r in _JUDGED):
+            continue
+        if all(find_column(role, spec, names) for role in ROLES[kind]):
             return kind
-    if spec.scale is not None and "scored-pairs" in candidates:
+    if spec.scale is not None and "scored-pairs" in mapped:
         return "scored-pairs"  # reading it says which column is missing
     raise DataError(
         "cannot tell what rows this file holds",
@@ -79,7 +87,9 @@ def infer_kind(path: Path, spec: DataSpec, kinds: tuple[str, ...]) -> str:
 def fingerprint_rows(spec: DataSpec, base: Path) -> dict[str, object]:
     """What decides the rows that would be read: the files' digests and the reader's settings, not their paths."""
     located = locate(spec.source, base)
-    settings = _merge(spec, located).model_dump(mode="json", exclude={"source"})
+    # A set without a part has the fingerprint that it had before there were parts.
+    left_out = {"source"} if spec.part is not None else {"source", "part"}
+    settings = _merge(spec, located).model_dump(mode="json", exclude=left_out)
     return {
         **settings,
         "reader": READER_VERSION,

@@ -6,22 +6,19 @@ Column names decide, never column order: a swapped order silently trains another
 
 from __future__ import annotations
 
-import math
 import random
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from munjang.config.recipe import DataSpec
-from munjang.data.rows import Document, LabelledPair, ParallelPair, Qrel, ReadReport, Reject, ScoredPair
+from munjang.data.cells import BadCellError, build_row, read_text
+from munjang.data.parts import part_name, take_part
+from munjang.data.rows import ParallelPair, RankedList, ReadReport, Reject
 from munjang.data.tables import Record, column_name, flat_names, open_table
 from munjang.errors import DataError
-from munjang.text import MAX_CHARS, TextChanges, is_blank
-
-#: nDCG's gain is 2^relevance - 1: judgements have a handful of grades, not thousands.
-MAX_RELEVANCE = 20
-NLI_LABELS = ("entailment", "neutral", "contradiction")
+from munjang.text import TextChanges, match_key
 
 #: Names under which a role is found where the user maps nothing; the first that a file has is taken.
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -29,6 +26,13 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "sentence2": ("sentence2", "text2", "sent2", "s2", "hypothesis", "문장2"),
     "score": ("score", "similarity_score", "similarity", "labels.label", "점수"),
     "label": ("label", "gold_label", "labels", "레이블"),
+    "anchor": ("anchor", "query", "question", "sent0", "기준", "질문"),
+    "positive": ("positive", "pos", "sent1", "answer", "document", "passage", "paraphrase", "긍정", "답변"),
+    # The plural names hold lists, which are refused with a reason; unknown, they would be dropped without a word.
+    "negative": ("negative", "neg", "hard_negative", "hard_neg", "negatives", "hard_negatives", "부정"),
+    "query": ("query", "question", "질의", "질문"),
+    "documents": ("documents", "document", "passages", "passage", "docs", "candidates", "문서"),
+    "scores": ("scores", "score", "labels", "label", "relevances", "relevance", "점수"),
     "sentence": ("sentence", "text", "문장", "본문"),
     "source": ("source", "ko", "src"),
     "target": ("target", "en", "tgt"),
@@ -38,25 +42,18 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "doc_id": ("doc_id", "corpus-id", "docid"),
     "relevance": ("relevance", "score", "rel"),
 }
+#: The kinds of rows, in the order in which an option that takes several of them tries the columns of a file.
 ROLES: dict[str, tuple[str, ...]] = {
     "scored-pairs": ("sentence1", "sentence2", "score"),
     "labelled-pairs": ("sentence1", "sentence2", "label"),
+    "triplets": ("anchor", "positive", "negative"),
+    "positive-pairs": ("anchor", "positive"),
     "parallel-pairs": ("source", "target"),
+    "ranked-lists": ("query", "documents", "scores"),
     "sentences": ("sentence",),
     "documents": ("id", "text"),
     "qrels": ("query_id", "doc_id", "relevance"),
 }
-
-
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity|nan)", re.ASCII | re.IGNORECASE)
-_WHOLE = re.compile(r"[+-]?\d{1,9}", re.ASCII)
-
-
-class _BadCellError(Exception):
-    """A cell that cannot become part of a row; carries its role and the reason."""
-
-    def __init__(self, role: str, reason: str, excerpt: object = "") -> None:
-        self.role, self.reason, self.excerpt = role, reason, str(excerpt)
 
 
 class Rows(NamedTuple):
@@ -64,6 +61,24 @@ class Rows(NamedTuple):
 
     rows: list
     report: ReadReport
+    kind: str = ""
+    """A key of `ROLES`."""
+
+
+@dataclass
+class _Reading:
+    """A reading under way: how to read, and what it reports."""
+
+    spec: DataSpec
+    report: ReadReport
+    changes: TextChanges = field(default_factory=TextChanges)
+
+    def reject(self, path: Path, line: int, column: str | None, bad: BadCellError) -> None:
+        """Count a row that is not kept; the end of the reading where a reject stops."""
+        reject = Reject(path.name, line, column, bad.reason, bad.excerpt)
+        self.report.rejects.append(reject)
+        if self.spec.rejects == "stop":
+            raise _stopped(reject, path) from None
 
 
 def read_rows(path: Path, kind: str, spec: DataSpec, *, header: bool = True, seed: int = 42) -> Rows:
@@ -72,7 +87,7 @@ def read_rows(path: Path, kind: str, spec: DataSpec, *, header: bool = True, see
     Args:
         path: the file.
         kind: a key of `ROLES`, such as `scored-pairs`.
-        spec: columns, scale, encoding and what a reject does.
+        spec: columns, scale, encoding, what a reject does, and the part and sample to take.
         header: False for a TSV or CSV whose first line is a row; columns are then "0", "1", ...
         seed: draws `spec.sample` rows.
 
@@ -82,43 +97,102 @@ def read_rows(path: Path, kind: str, spec: DataSpec, *, header: bool = True, see
     Raises:
         DataError: a row is malformed and `spec.rejects` is `stop`; a column or the scale is missing; nothing is left.
     """
+    if kind == "scored-pairs" and spec.scale is None:
+        hint = "say what the lowest and highest score are, such as scale = [0, 5]"
+        raise DataError("the scale of the scores is not declared", where=path, hint=hint)
     table = open_table(path, spec.format, spec.encoding, header)
-    report = ReadReport(str(path), table.encoding)
-    changes = TextChanges()
-    build = _builder(kind, spec, changes, path)
+    reading = _Reading(spec, ReadReport(str(path), table.encoding))
     # A table with a header says its columns; of records without one, the first that has them all does.
     columns = _columns(kind, spec, table.columns, path) if table.columns is not None else None
-    rows = []
+    rows, lines = [], []
     for record in table.records:
-        report.read += 1
+        reading.report.read += 1
         try:
             if columns is None and record.fields is not None:
                 columns = _columns(kind, spec, flat_names(record.fields), path)
-            rows.append(build(record, columns))
+            cells = _cells(record, columns)
+            rows.append(build_row(kind, cells, spec.scale or (0.0, 1.0), reading.changes))
+            lines.append(record.line)
         except DataError as error:
-            report.rejects.append(Reject(path.name, record.line, None, error.what, error.got or ""))
+            reading.report.rejects.append(Reject(path.name, record.line, None, error.what, error.got or ""))
             if spec.rejects == "stop":
                 error.where = f"{path}:{record.line}"
                 error.args = (error.sentence(),)
                 raise
-        except _BadCellError as bad:
-            column = (columns or {}).get(bad.role, bad.role) or None
-            reject = Reject(path.name, record.line, column, bad.reason, bad.excerpt)
-            report.rejects.append(reject)
-            if spec.rejects == "stop":
-                raise _stopped(reject, path) from None
-    return _finished(rows, report, changes, spec.sample, seed)
+        except BadCellError as bad:
+            reading.reject(path, record.line, (columns or {}).get(bad.role, bad.role) or None, bad)
+    if kind == "ranked-lists":
+        column = (columns or {}).get("documents")
+        rows = _gathered(rows, lines, lambda line, bad: reading.reject(path, line, column, bad))
+        reading.report.rejects.sort(key=lambda reject: reject.line)
+    return _finished(rows, reading, seed)
 
 
-def _finished(rows: list, report: ReadReport, changes: TextChanges, sample: int | None, seed: int) -> Rows:
-    report.kept, report.changes = len(rows), changes.counts
+def _cells(record: Record, columns: Mapping[str, str] | None) -> dict[str, Any]:
+    if record.fields is None or columns is None:
+        raise BadCellError("", record.problem, record.excerpt)
+    return {role: _cell(record.fields, column) for role, column in columns.items()}
+
+
+def _cell(fields: dict[str, Any], column: str) -> Any:
+    if column in fields:
+        return fields[column]
+    outer, _, inner = column.partition(".")
+    nested = fields.get(outer)
+    return nested.get(inner) if isinstance(nested, dict) else None
+
+
+def _gathered(
+    rows: list[RankedList], lines: list[int], reject: Callable[[int, BadCellError], None]
+) -> list[RankedList]:
+    """Ranked lists with the lines of the long form gathered by query, where the query first appears.
+
+    Args:
+        rows: as `build_row` makes them; those of a single document are lines of the long form.
+        lines: the line of each row.
+        reject: told of lines that are not kept: a document that comes again, and the only document of a query.
+    """
+    found: dict[object, dict[str, tuple[int, RankedList]]] = {}
+    for line, row in zip(lines, rows, strict=True):
+        if len(row.documents) > 1:
+            found[line] = {"": (line, row)}
+            continue
+        known, key = found.setdefault(row.query, {}), match_key(row.documents[0])
+        if key in known:
+            reject(line, BadCellError("documents", "this document has come for this query before", row.documents[0]))
+        else:
+            known[key] = (line, row)
+    lists = []
+    for group in found.values():
+        parts = [row for _, row in group.values()]
+        documents = tuple(document for row in parts for document in row.documents)
+        if len(documents) > 1:
+            lists.append(RankedList(parts[0].query, documents, tuple(s for row in parts for s in row.scores)))
+            continue
+        reason = "a ranked list needs at least two documents, and this is the only one of its query"
+        reject(next(iter(group.values()))[0], BadCellError("documents", reason, documents[0]))
+    return lists
+
+
+def _finished(rows: list, reading: _Reading, seed: int) -> Rows:
+    spec, report = reading.spec, reading.report
+    report.kept, report.changes = report.read - len(report.rejects), reading.changes.counts
+    if len(rows) < report.kept:
+        report.handed_on["ranked lists"] = len(rows)
+    if spec.part is not None:
+        rows = take_part(rows, spec.part)
+        report.handed_on[part_name(spec.part)] = len(rows)
     if not rows:
-        first = f", the first because: {report.rejects[0].sentence()}" if report.rejects else ""
-        got = f"{report.read} read, {len(report.rejects)} rejected{first}"
+        got = f"{report.read} read, {len(report.rejects)} rejected"
+        if spec.part is not None and report.kept:
+            got += f", none of the others in {part_name(spec.part)}"
+        if report.rejects:
+            got += f", the first because: {report.rejects[0].sentence()}"
         raise DataError("no rows were left after reading", where=report.source, expected="at least one row", got=got)
-    if sample is not None and sample < len(rows):
-        picked = sorted(random.Random(seed).sample(range(len(rows)), sample))
+    if spec.sample is not None and spec.sample < len(rows):
+        picked = sorted(random.Random(seed).sample(range(len(rows)), spec.sample))
         rows = [rows[i] for i in picked]
+        report.handed_on["sample"] = len(rows)
     return Rows(rows, report)
 
 
@@ -132,6 +206,14 @@ def _stopped(reject: Reject, path: Path) -> DataError:
     )
 
 
+def find_column(role: str, spec: DataSpec, names: list[str]) -> str | None:
+    """The column of a role among those of a file: the one that is mapped, else the first of its usual names."""
+    spelled = {column_name(name): name for name in names}
+    wanted = spec.columns.get(role)
+    candidates = ALIASES[role] if wanted is None else (column_name(str(wanted)),)
+    return next((spelled[c] for c in candidates if c in spelled), None)
+
+
 def _columns(kind: str, spec: DataSpec, names: list[str], path: Path) -> dict[str, str]:
     unknown = sorted(set(spec.columns) - set(ROLES[kind]))
     if unknown:
@@ -142,11 +224,10 @@ def _columns(kind: str, spec: DataSpec, names: list[str], path: Path) -> dict[st
             got=", ".join(unknown),
         )
     found = {}
-    spelled = {column_name(name): name for name in names}
     for role in ROLES[kind]:
         wanted = spec.columns.get(role)
         candidates = ALIASES[role] if wanted is None else (column_name(str(wanted)),)
-        column = next((spelled[c] for c in candidates if c in spelled), None)
+        column = find_column(role, spec, names)
         if column is None:
             what = f"there is no column for {role}" if wanted is None else f"there is no column {wanted!r} for {role}"
             raise DataError(
@@ -162,106 +243,6 @@ def _columns(kind: str, spec: DataSpec, names: list[str], path: Path) -> dict[st
             "two roles name the same column", where=path, got=", ".join(f"{r} = {c}" for r, c in found.items())
         )
     return found
-
-
-def _builder(
-    kind: str, spec: DataSpec, changes: TextChanges, path: Path
-) -> Callable[[Record, dict[str, str] | None], Any]:
-    if kind == "scored-pairs" and spec.scale is None:
-        raise DataError(
-            "the scale of the scores is not declared",
-            where=path,
-            hint="say what the lowest and highest score are, such as scale = [0, 5]",
-        )
-
-    def cells(record: Record, columns: dict[str, str] | None) -> dict[str, Any]:
-        if record.fields is None or columns is None:
-            raise _BadCellError("", record.problem, record.excerpt)
-        return {role: _cell(record.fields, column) for role, column in columns.items()}
-
-    def build(record: Record, columns: dict[str, str] | None) -> Any:
-        row = cells(record, columns)
-        text = {role: _text(role, row[role], changes) for role in row if role not in ("score", "label", "relevance")}
-        if kind == "scored-pairs":
-            return ScoredPair(text["sentence1"], text["sentence2"], _score(row["score"], *(spec.scale or (0.0, 1.0))))
-        if kind == "labelled-pairs":
-            return LabelledPair(text["sentence1"], text["sentence2"], _label(row["label"]))
-        if kind == "parallel-pairs":
-            return ParallelPair(text["source"], text["target"])
-        if kind == "documents":
-            return Document(text["id"], text["text"])
-        if kind == "qrels":
-            return Qrel(text["query_id"], text["doc_id"], _relevance(row["relevance"]))
-        return text["sentence"]
-
-    return build
-
-
-def _cell(fields: dict[str, Any], column: str) -> Any:
-    if column in fields:
-        return fields[column]
-    outer, _, inner = column.partition(".")
-    nested = fields.get(outer)
-    return nested.get(inner) if isinstance(nested, dict) else None
-
-
-def _text(role: str, value: Any, changes: TextChanges) -> str:
-    if value is None:
-        raise _BadCellError(role, "the text is missing")
-    if isinstance(value, int) and not isinstance(value, bool) and role.endswith("id"):
-        value = str(value)
-    if not isinstance(value, str):
-        raise _BadCellError(role, f"expected a text, got {type(value).__name__}", value)
-    if len(value) > MAX_CHARS:
-        raise _BadCellError(role, f"the text has {len(value):,} characters, more than {MAX_CHARS:,}", value[:80])
-    if is_blank(value):
-        raise _BadCellError(role, "the text is blank", value)
-    return changes.clean(value)
-
-
-def _score(value: Any, low: float, high: float) -> float:
-    if isinstance(value, bool) or value is None:
-        raise _BadCellError(
-            "score", "the score is missing" if value is None else "expected a number, got true or false", value
-        )
-    try:
-        # float() alone would take "0_4" for 4.
-        if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
-            raise ValueError
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        text = str(value)
-        hint = (
-            "; write a decimal point, not a comma"
-            if text.replace(",", ".", 1).replace(".", "", 1).isdigit() and "," in text
-            else ""
-        )
-        raise _BadCellError("score", f"expected a number from {low:g} to {high:g}{hint}", value) from None
-    if not math.isfinite(number):
-        raise _BadCellError("score", "the score is not a finite number", value)
-    if not low <= number <= high:
-        raise _BadCellError("score", f"the score is outside the declared scale {low:g} to {high:g}", value)
-    return (number - low) / (high - low)
-
-
-def _label(value: Any) -> str:
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(NLI_LABELS):
-        return NLI_LABELS[value]
-    if isinstance(value, str) and value.strip().lower() in NLI_LABELS:
-        return value.strip().lower()
-    raise _BadCellError("label", f"expected one of {', '.join(NLI_LABELS)}", value)
-
-
-def _relevance(value: Any) -> int:
-    whole = (isinstance(value, int) and not isinstance(value, bool)) or (
-        isinstance(value, float) and value.is_integer()
-    )
-    if not whole and not (isinstance(value, str) and _WHOLE.fullmatch(value.strip())):
-        raise _BadCellError("relevance", "expected a whole number of 0 or more", value)
-    number = int(value)
-    if not 0 <= number <= MAX_RELEVANCE:
-        raise _BadCellError("relevance", f"relevance must lie between 0 and {MAX_RELEVANCE}", value)
-    return number
 
 
 def read_aligned(source: Path, target: Path, spec: DataSpec, seed: int = 42) -> Rows:
@@ -283,26 +264,18 @@ def read_aligned(source: Path, target: Path, spec: DataSpec, seed: int = 42) -> 
             where=f"{source}, {target}",
             got=f"{len(lines[0]):,} and {len(lines[1]):,} lines",
         )
-    changes = TextChanges()
-    report = ReadReport(f"{source}, {target}", tables[0].encoding, read=len(lines[0]))
+    reading = _Reading(spec, ReadReport(f"{source}, {target}", tables[0].encoding, read=len(lines[0])))
     rows = []
     for left, right in zip(*lines, strict=True):
         try:
-            rows.append(
-                ParallelPair(
-                    *(_aligned_text(r, record, changes) for r, record in (("source", left), ("target", right)))
-                )
-            )
-        except _BadCellError as bad:
-            file = target if bad.role == "target" else source
-            reject = Reject(file.name, left.line, bad.role, bad.reason, bad.excerpt)
-            report.rejects.append(reject)
-            if spec.rejects == "stop":
-                raise _stopped(reject, file) from None
-    return _finished(rows, report, changes, spec.sample, seed)
+            sides = (("source", left), ("target", right))
+            rows.append(ParallelPair(*(_aligned_text(role, record, reading.changes) for role, record in sides)))
+        except BadCellError as bad:
+            reading.reject(target if bad.role == "target" else source, left.line, bad.role, bad)
+    return _finished(rows, reading, seed)
 
 
 def _aligned_text(role: str, record: Record, changes: TextChanges) -> str:
     if record.fields is None:
-        raise _BadCellError(role, record.problem)
-    return _text(role, record.fields["sentence"], changes)
+        raise BadCellError(role, record.problem)
+    return read_text(role, record.fields["sentence"], changes)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from munjang.text import match_key, printable
 
@@ -28,11 +28,37 @@ class LabelledPair(NamedTuple):
     label: str
 
 
+class Triplet(NamedTuple):
+    """A text, one that it shall be near to, and one that it shall be far from."""
+
+    anchor: str
+    positive: str
+    negative: str
+
+
+class PositivePair(NamedTuple):
+    """Two texts that belong together, such as a question and its answer, without a score."""
+
+    anchor: str
+    positive: str
+
+
 class ParallelPair(NamedTuple):
     """One sentence in two languages."""
 
     source: str
     target: str
+
+
+class RankedList(NamedTuple):
+    """A query, its candidate texts, and for each a relevance or a teacher's raw score: any finite number, no scale.
+
+    There are as many scores as documents, at least two of each, and no document comes twice.
+    """
+
+    query: str
+    documents: tuple[str, ...]
+    scores: tuple[float, ...]
 
 
 class Document(NamedTuple):
@@ -68,7 +94,11 @@ class Reject:
 
 @dataclass
 class ReadReport:
-    """What a reader did: rows read = rows kept + rows rejected, and what the door for text changed."""
+    """What a reader did: rows read = rows kept + rows rejected, and what the door for text changed.
+
+    The rows are those of the file. Where fewer are handed on (a part, a sample, lines gathered into lists), `handed_on`
+    says after which choice how many were left.
+    """
 
     source: str
     encoding: str = ""
@@ -76,10 +106,14 @@ class ReadReport:
     kept: int = 0
     rejects: list[Reject] = field(default_factory=list)
     changes: Counter[str] = field(default_factory=Counter)
+    handed_on: dict[str, int] = field(default_factory=dict)
+    """Choice, such as `part 0.9-1`, -> rows left after it, in the order in which they were made."""
 
     def sentence(self) -> str:
         """One line for the log."""
         line = f"{self.source}: {self.read:,} rows read, {self.kept:,} kept, {len(self.rejects):,} rejected"
+        if self.handed_on:
+            line += " (" + "; ".join(f"{choice}: {count:,} rows" for choice, count in self.handed_on.items()) + ")"
         if self.changes:
             line += " (" + ", ".join(f"{name} in {count:,}" for name, count in sorted(self.changes.items())) + ")"
         return line
@@ -94,6 +128,7 @@ class ReadReport:
             "rejected": len(self.rejects),
             "rejects": [reject.sentence() for reject in self.rejects[:10_000]],
             "changes": dict(self.changes),
+            "handed_on": dict(self.handed_on),
         }
 
 
@@ -103,14 +138,33 @@ def pair_key(sentence1: str, sentence2: str) -> tuple[str, str]:
     return (first, second) if first <= second else (second, first)
 
 
+def texts_of(row: Any) -> tuple[str, ...]:
+    """All texts of one row, of whatever kind it is; a relevance judgement holds ids and none.
+
+    Raises:
+        TypeError: the row is of no known kind; taking its first two fields for texts would hide the others.
+    """
+    if isinstance(row, str):
+        return (row,)
+    if isinstance(row, Document):
+        return (row.text,)
+    if isinstance(row, RankedList):
+        return (row.query, *row.documents)
+    if isinstance(row, ScoredPair | LabelledPair):
+        return row[:2]
+    if isinstance(row, Triplet | PositivePair | ParallelPair):
+        return tuple(row)
+    if isinstance(row, Qrel):
+        return ()
+    raise TypeError(f"a row of the type {type(row).__name__} has no known texts")
+
+
+def pairs_of(row: Any) -> list[tuple[str, str]]:
+    """The pairs of texts that one row compares: a triplet holds two, a ranked list one for each document."""
+    texts = texts_of(row)
+    return [(texts[0], other) for other in texts[1:]]
+
+
 def sentences_of(rows: list) -> list[str]:
     """All texts of some rows in order, of whatever kind the rows are."""
-    texts: list[str] = []
-    for row in rows:
-        if isinstance(row, str):
-            texts.append(row)
-        elif isinstance(row, Document):
-            texts.append(row.text)
-        else:
-            texts.extend((row[0], row[1]))
-    return texts
+    return [text for row in rows for text in texts_of(row)]

@@ -18,10 +18,12 @@ from munjang.config.recipe import (
     BiEncoder,
     CrossEncoder,
     DataSpec,
+    Frozen,
     Neutral,
     Recipe,
     ScoredPairs,
     StageOptions,
+    TrainingRows,
 )
 from munjang.errors import ConfigError, MissingInputError, MunjangError
 
@@ -64,7 +66,27 @@ class Evaluate(StageOptions):
     beside: BiEncoder | None = None
 
 
+class TrainSet(Frozen):
+    """One set of a training."""
+
+    data: TrainingRows
+    objective: str = "mnrl"
+    weights: tuple[float, float] = (0.5, 0.5)
+
+
+class TrainMany(StageOptions):
+    """Trains on several sets, each with options of its own."""
+
+    kind: ClassVar[str] = "train-many"
+    produces: ClassVar[str] = "bi-encoder"
+    train: list[TrainSet] = Field(min_length=1)
+    dev: TrainSet | None = None
+    named: dict[str, TrainSet] = Field(default_factory=dict)
+
+
 KINDS = {kind.kind: kind for kind in (TrainBi, TrainCross, Label, Evaluate)}
+#: With the stage whose options hold models.
+NESTED_KINDS = {**KINDS, TrainMany.kind: TrainMany}
 
 GOOD = """
 name = "augmented"
@@ -110,10 +132,10 @@ def load(tmp_path: Path) -> Callable[..., Recipe]:
     return write_and_load
 
 
-def mistakes(raw: dict[str, Any]) -> list[str]:
+def mistakes(raw: dict[str, Any], kinds: dict[str, type[StageOptions]] = KINDS) -> list[str]:
     """The mistakes that a recipe is refused for, one a line, without the bullets."""
     with pytest.raises(ConfigError) as caught:
-        parse_recipe(raw, KINDS, where="recipe.toml")
+        parse_recipe(raw, kinds, where="recipe.toml")
     head, *lines = caught.value.what.split("\n")
     assert head.startswith(f"{len(lines)} mistake")
     assert caught.value.where == "recipe.toml"
@@ -258,6 +280,47 @@ def test_a_reference_to_the_wrong_thing_says_what_is_expected():
 @pytest.mark.parametrize("broken", [bi(epochs=0), bi(kind="train-bo")], ids=["a wrong option", "an unknown kind"])
 def test_a_mistake_in_a_stage_is_not_counted_again_where_the_stage_is_named(broken):
     assert len(mistakes(recipe(broken, {"kind": "evaluate", "name": "e", "model": "stage:bi"}))) == 1
+
+
+def many(*sets: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A stage that trains on some sets."""
+    return {"kind": "train-many", "name": "bi", "train": list(sets), **more}
+
+
+@pytest.mark.parametrize(
+    ("stage", "start"),
+    [
+        (many({"data": "data:gold"}, {}), "stage.bi.train[1].data: this key is required"),
+        (many({"data": "data:gold", "dta": 1}), "stage.bi.train[0].dta: unknown key; did you mean 'data'?"),
+        (many({"data": 3}), "stage.bi.train[0].data: "),
+        (many({"data": "data:gold", "weights": [1, "x"]}), "stage.bi.train[0].weights[1]: "),
+        (many("data:gold"), "stage.bi.train[0]: "),
+        (many({"data": "a"}, dev={"data": "b", "objectiv": ""}), "stage.bi.dev.objectiv: unknown key; did you mean"),
+        (
+            many({"data": "a"}, named={"x": {"dat": "b", "data": "c"}}),
+            "stage.bi.named.x.dat: unknown key; did you mean",
+        ),
+        (many({"data": "a"}, trian=[]), "stage.bi.trian: unknown key; did you mean 'train'?"),
+        (many({"data": "a"}, {"data": "data:glod"}), "stage.bi.train[1].data: there is no data:glod under [data]; did"),
+        (many({"data": "stage:cross"}), "stage.bi.train[0].data: stage:cross makes cross-encoder, expected scored-"),
+        (many({"data": "a"}, named={"x": {"data": "stage:y"}}), "stage.bi.named.x.data: stage:y does not exist"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_mistake_inside_a_nested_option_has_its_path_and_the_closest_name(stage, start):
+    (found,) = mistakes(recipe(cross(), stage), NESTED_KINDS)
+    assert found.startswith(start)
+
+
+def test_nested_options_come_back_checked():
+    loaded = parse_recipe(recipe(many({"data": "data:gold"}, {"data": "nli.tsv"})), NESTED_KINDS, where="r")
+    assert loaded.stages[0].train == [TrainSet(data="data:gold"), TrainSet(data="nli.tsv")]
+
+
+def test_a_wrong_part_is_a_mistake_that_says_what_is_right():
+    wrong = {"gold": "korsts:train", "dev": {"source": "x", "part": [0.9, 0.1]}}
+    (found,) = mistakes(recipe(cross(), data=wrong))
+    assert found.startswith("data.dev: part must be two numbers from 0 to 1, from low to high, such as [0.9, 1]")
 
 
 def test_two_stages_of_one_name_are_a_mistake():

@@ -9,7 +9,7 @@ import pytest
 from munjang.config.recipe import DataSpec
 from munjang.data.lint import Finding, is_held_out, leakage, lint, lint_pairs
 from munjang.data.load import load_rows
-from munjang.data.rows import Document, LabelledPair, ParallelPair, ScoredPair
+from munjang.data.rows import Document, LabelledPair, ParallelPair, PositivePair, Qrel, RankedList, ScoredPair, Triplet
 
 
 def pairs(count: int, start: int = 0) -> list[ScoredPair]:
@@ -107,6 +107,47 @@ def test_repeated_texts() -> None:
     assert lint({"help": documents[:2]}) == []
 
 
+def triplets(count: int) -> list[Triplet]:
+    return [Triplet(f"기준 {n}", f"긍정 {n}", f"부정 {n}") for n in range(count)]
+
+
+def positives(count: int) -> list[PositivePair]:
+    return [PositivePair(f"질문 {n}", f"답변 {n}") for n in range(count)]
+
+
+@pytest.mark.parametrize("same", ["anchor", "positive"])
+def test_triplets_whose_negative_is_their_anchor_or_positive(same: str) -> None:
+    rows = triplets(20)
+    rows[3] = rows[3]._replace(negative=f" {getattr(rows[3], same)} ")
+    finding = only(lint({"nli": rows}), "contradicting-triplets")
+    assert (finding.severity, finding.where) == ("warning", "nli")
+    assert finding.message.startswith("the negative of 1 of 20 triplets")
+    assert finding.example == f" {getattr(rows[3], same)} "
+    assert "negative" in finding.remedy
+
+
+def test_pairs_and_triplets_with_identical_sides() -> None:
+    rows = [*triplets(20), Triplet("같은 말", "같은  말", "다른 말")]
+    assert only(lint({"nli": rows}), "identical-positives").message.endswith("in 1 of 21 rows")
+    pairs = [*positives(20), PositivePair("ABC", "abc")]
+    assert only(lint({"faq": pairs}), "identical-positives").severity == "warning"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "total", "severity"), [(10, 20, "warning"), (11, 20, "error"), (9, 9, "warning"), (10, 10, "error")]
+)
+def test_more_than_half_of_them_are_a_column_read_twice(wrong: int, total: int, severity: str) -> None:
+    turned = [r._replace(negative=r.anchor) if n < wrong else r for n, r in enumerate(triplets(total))]
+    assert only(lint({"nli": turned}), "contradicting-triplets").severity == severity
+    doubled = [r._replace(positive=r.anchor) if n < wrong else r for n, r in enumerate(positives(total))]
+    assert only(lint({"faq": doubled}), "identical-positives").severity == severity
+
+
+def test_nothing_is_found_in_good_rows_of_the_other_kinds() -> None:
+    lists = [RankedList(f"질의 {n}", ("가", "나"), (1.0, 0.0)) for n in range(20)]
+    assert lint({"nli": triplets(20), "faq": positives(20), "teacher": lists}) == []
+
+
 def test_an_example_cannot_write_to_the_terminal() -> None:
     bad = "\x1b[2J나쁜 \u202e문장"
     rows = [*pairs(20), ScoredPair(bad, bad, 0.1), ScoredPair("x" * 500, "x" * 500, 0.1)]
@@ -151,6 +192,32 @@ def test_leakage_is_seen_between_rows_of_any_kind() -> None:
     found = [f for f in leakage(sets) if f.severity == "warning"]
     assert [f.where for f in found] == [f"{name} / sts:test" for name in ("raw", "nli", "parallel", "help")]
     assert {f.message for f in found} == {"1 sentences and 0 whole pairs are in both sets"}
+
+
+def test_whole_pairs_are_seen_in_rows_of_any_kind() -> None:
+    sets = {
+        "nli": [Triplet("가", "다", "나")],
+        "faq": [PositivePair("나", "가")],
+        "teacher": [RankedList("가", ("라", "나"), (1.0, 2.0))],
+        "labels": [LabelledPair("가", "나", "neutral")],
+        "sts:test": [ScoredPair("가", "나", 0.5)],
+    }
+    found = [f for f in leakage(sets) if f.severity == "warning"]
+    assert [f.where for f in found] == [f"{name} / sts:test" for name in list(sets)[:4]]
+    assert {f.message for f in found} == {"2 sentences and 1 whole pairs are in both sets"}
+
+
+def test_the_last_texts_of_a_row_leak_too() -> None:
+    sets = {
+        "nli": [Triplet("가", "나", "샌 문장")],
+        "teacher": [RankedList("가", ("나", "샌 문장"), (1.0, 2.0))],
+        "x:test": [ScoredPair("샌 문장", "다른 문장", 0.5)],
+    }
+    assert [f.where for f in leakage(sets) if f.severity == "warning"] == ["nli / x:test", "teacher / x:test"]
+
+
+def test_judgements_hold_ids_and_no_sentences() -> None:
+    assert lint({"qrels:test": [Qrel("가", "나", 1)], "raw": ["가", "나"]}) == []
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +12,11 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from munjang.config.recipe import DataSpec
+from munjang.config.recipe import AnyRows, DataSpec, TrainingRows
 from munjang.data import catalog
 from munjang.data.load import fingerprint_rows, infer_kind, load_rows
 from munjang.data.readers import ROLES, Rows
-from munjang.data.rows import LabelledPair, ParallelPair, ScoredPair
+from munjang.data.rows import LabelledPair, ParallelPair, PositivePair, ScoredPair
 from munjang.errors import DataError, MissingInputError
 from munjang.text import clean
 
@@ -81,6 +82,18 @@ def test_korsts_holds_what_splitting_at_tabs_finds(load, real_data, split):
 def test_kornli_holds_what_splitting_at_tabs_finds(load, real_data, split):
     cells = naive(real_data / "kornli-xnli" / f"xnli.{split}.ko.tsv")
     assert load(f"kornli:{split}").rows == [LabelledPair(text(c[0]), text(c[1]), c[2]) for c in cells]
+
+
+def test_parts_of_kornli_share_no_premise_and_leave_nothing_out(load):
+    train, dev = (load("kornli:dev", part=part) for part in ((0, 0.9), (0.9, 1)))
+    assert {row.sentence1 for row in train.rows}.isdisjoint(row.sentence1 for row in dev.rows)
+    assert sorted(train.rows + dev.rows) == sorted(load("kornli:dev").rows)
+    assert len(train.rows) + len(dev.rows) == train.report.read == dev.report.kept == 2490
+    assert 0.08 < len(dev.rows) / 2490 < 0.12
+    # Premises come in threes, one for each label, and a part does not tear them apart.
+    premises = Counter(row.sentence1 for row in load("kornli:dev").rows)
+    assert Counter(row.sentence1 for row in dev.rows) == {p: premises[p] for p in {row.sentence1 for row in dev.rows}}
+    assert max(premises.values()) >= 3
 
 
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
@@ -251,6 +264,71 @@ def test_the_columns_of_a_file_tell_what_rows_it_holds(scratch, name, content, k
     assert infer_kind(scratch(name, content), DataSpec(source="x"), order) == kind
 
 
+#: Columns of files as they are in use, and what they hold; tried in the order in which options accept kinds.
+IN_USE = [
+    ("sentence1,sentence2,score", "scored-pairs"),
+    ("sentence1,sentence2,score,anchor,positive,negative", "scored-pairs"),
+    ("sentence1,sentence2,score,query,answer", "scored-pairs"),
+    ("premise,hypothesis,label", "labelled-pairs"),
+    ("anchor,positive,negative", "triplets"),
+    ("sent0,sent1,hard_neg", "triplets"),
+    ("query,document,hard_negative", "triplets"),
+    ("query,pos,neg", "triplets"),
+    ("id,anchor,positive,negative,text", "triplets"),
+    ("query,positive,negatives", "triplets"),
+    ("anchor,positive,negative,score", "triplets"),
+    ("기준,긍정,부정", "triplets"),
+    ("anchor,positive", "positive-pairs"),
+    ("question,answer", "positive-pairs"),
+    ("질문,답변", "positive-pairs"),
+    ("query,document", "positive-pairs"),
+    ("query,document,score", "ranked-lists"),
+    ("query,passage,label", "ranked-lists"),
+    ("query,documents,scores", "ranked-lists"),
+    ("query_id,query,doc_id,document,score", "ranked-lists"),
+    ("source,target", "parallel-pairs"),
+    ("id,text", "sentences"),
+    ("query_id,doc_id,score", "qrels"),
+]
+
+
+@pytest.mark.parametrize(("columns", "kind"), IN_USE)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_columns_in_use_are_taken_for_what_they_are_in_any_order(scratch, columns, kind, swapped):
+    names = columns.split(",")[:: -1 if swapped else 1]
+    for format, separator in (("csv", ","), ("tsv", "\t")):
+        path = scratch(f"use.{format}", separator.join(names) + "\n")
+        assert infer_kind(path, DataSpec(source="x"), ALL) == kind
+    path = scratch("use.jsonl", json.dumps(dict.fromkeys(names, "x")))
+    assert infer_kind(path, DataSpec(source="x"), ALL) == kind
+
+
+def test_every_kind_is_among_the_columns_in_use():
+    assert {kind for _, kind in IN_USE} == set(ROLES) - {"documents"}
+
+
+@pytest.mark.parametrize("reference", [TrainingRows, AnyRows], ids=["training", "any"])
+def test_references_try_kinds_in_the_order_of_the_table(reference):
+    (mark,) = reference.__metadata__
+    assert mark.accepts == tuple(kind for kind in ROLES if kind in mark.accepts)
+
+
+@pytest.mark.parametrize("column", ["score", "label", "점수", "gold_label"])
+def test_pairs_with_a_score_or_a_label_are_positive_only_where_that_is_said(scratch, column):
+    path = scratch("judged.csv", f"question,answer,{column}\n가,나,0\n")
+    kinds = ("scored-pairs", "positive-pairs", "sentences")
+    with pytest.raises(DataError, match="cannot tell what rows"):
+        infer_kind(path, DataSpec(source="x"), kinds)
+    said = DataSpec(source="x", columns={"anchor": "question", "positive": "answer"})
+    assert infer_kind(path, said, kinds) == "positive-pairs"
+
+
+def test_mapped_roles_leave_only_the_kinds_that_have_them(scratch, tmp_path):
+    path = scratch("mapped.csv", "sentence1,sentence2,score\n가,나,1\n")
+    spec = DataSpec(source=str(path), columns={"anchor": "sentence1", "positive": "sentence2"})
+    assert load_rows(spec, ALL, tmp_path).rows == [PositivePair("가", "나")]
+
+
 def test_mapped_columns_tell_it_too(scratch):
     spec = DataSpec(source="x", columns={"sentence1": "질문", "sentence2": "답", "score": "값"})
     assert infer_kind(scratch("a.csv", "질문,답,값\n"), spec, ALL) == "scored-pairs"
@@ -297,12 +375,20 @@ def test_a_fingerprint_is_plain_json_and_follows_the_content_not_the_place(tmp_p
         {"rejects": "skip"},
         {"sample": 1},
         {"format": "csv"},
+        {"part": (0, 0.5)},
     ],
     ids=str,
 )
 def test_every_setting_that_can_change_the_rows_changes_the_fingerprint(tmp_path, change):
     (tmp_path / "a.tsv").write_text(CONTENT)
     assert fingerprint(tmp_path, **change) != fingerprint(tmp_path)
+
+
+def test_the_fingerprint_of_a_set_without_a_part_knows_nothing_of_parts(tmp_path):
+    (tmp_path / "a.tsv").write_text(CONTENT)
+    assert "part" not in fingerprint(tmp_path)
+    parts = [(0, 0.5), (0.5, 1), (0, 1)]
+    assert len({json.dumps(fingerprint(tmp_path, part=part), sort_keys=True) for part in parts}) == 3
 
 
 def test_a_name_that_changes_how_a_file_is_read_changes_the_fingerprint(tmp_path):
