@@ -130,7 +130,7 @@ def tiny_bi(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_cross(tiny_bi: Path) -> Path:
     """A cross-encoder with the body of `tiny_bi` and a random head."""
-    from munjang.train.cross import new_cross_encoder
+    from munjang.models.heads import new_cross_encoder
 
     model = new_cross_encoder(tiny_bi, "mean", 96, "cpu", seed=3)
     folder = tiny_bi.with_name("tiny-cross")

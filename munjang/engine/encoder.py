@@ -47,7 +47,18 @@ class Encoder:
     """
 
     def __init__(self, folder: Path | str, device: str = "cpu", budget: int | None = None) -> None:
-        self.model = load_model(SentenceTransformer, Path(folder), device)
+        self._take(load_model(SentenceTransformer, Path(folder), device), device, budget)
+
+    @classmethod
+    def of(cls, model: SentenceTransformer, device: str = "cpu", budget: int | None = None) -> Encoder:
+        """An encoder over a bi-encoder that is already in memory."""
+        encoder = cls.__new__(cls)
+        encoder._take(model, device, budget)
+        return encoder
+
+    def _take(self, model: SentenceTransformer, device: str, budget: int | None) -> None:
+        self.model = model
+        self.model.eval()
         self.budget = budget or (CPU_BUDGET if device == "cpu" else GPU_BUDGET)
         self.counts = EncodeCounts()
 

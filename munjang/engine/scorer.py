@@ -75,30 +75,53 @@ class Scorer:
         Raises:
             DataError: the model made a number that is not finite.
         """
+        if self.model.num_labels != 1:
+            raise DataError("this cross-encoder gives classes, not scores", got=f"{self.model.num_labels} outputs")
         wanted = [tuple(pair) for pair in pairs]
         orders = [wanted, [(b, a) for a, b in wanted]] if self.symmetric else [wanted]
-        distinct = list(dict.fromkeys(pair for order in orders for pair in order))
+        scores = self._run([pair for order in orders for pair in order], len(wanted), True, progress)[:, 0]
+        return scores.reshape(len(orders), len(wanted)).mean(axis=0, dtype=np.float32)
+
+    def logits(self, pairs: Sequence[Pair], progress: Progress = silent) -> np.ndarray:
+        """What the head says before any activation, each pair in its given order.
+
+        Args:
+            pairs: sentences two by two.
+            progress: see `score`.
+
+        Returns:
+            float32 of shape (len(pairs), outputs).
+
+        Raises:
+            DataError: the model made a number that is not finite.
+        """
+        return self._run([tuple(pair) for pair in pairs], len(pairs), False, progress)
+
+    def _run(self, shown: list[Pair], asked: int, activated: bool, progress: Progress) -> np.ndarray:
+        """The outputs of pairs (n, outputs), each distinct pair computed once; the first `asked` are counted."""
+        distinct = list(dict.fromkeys(shown))
         lengths = count_tokens(self.model, distinct)
         limit = self.model.get_max_seq_length() or max(lengths, default=0)
-        scores = np.empty(len(distinct), np.float32)
+        outputs = np.empty((len(distinct), self.model.num_labels), np.float32)
         done = 0
         for batch in token_batches([min(n, limit) for n in lengths], self.budget):
-            scores[batch] = self._forward([distinct[i] for i in batch])
+            outputs[batch] = self._forward([distinct[i] for i in batch], activated)
             done += len(batch)
             progress(done, len(distinct))
-        if not np.isfinite(scores).all():
+        if not np.isfinite(outputs).all():
             raise DataError("the model made scores that are not finite")
         over = {pair for pair, n in zip(distinct, lengths, strict=True) if n > limit}
-        self.counts.inputs += len(wanted)
+        self.counts.inputs += asked
         self.counts.distinct += len(distinct)
         self.counts.tokens += sum(min(n, limit) for n in lengths)
-        self.counts.truncated += sum(pair in over for pair in wanted)
+        self.counts.truncated += sum(pair in over for pair in shown[:asked])
         position = {pair: i for i, pair in enumerate(distinct)}
-        return np.mean([scores[[position[p] for p in order]] for order in orders], axis=0, dtype=np.float32)
+        return outputs[[position[pair] for pair in shown]]
 
     @torch.inference_mode()
-    def _forward(self, pairs: list[Pair]) -> np.ndarray:
+    def _forward(self, pairs: list[Pair], activated: bool) -> np.ndarray:
         features = self.model.preprocess([list(pair) for pair in pairs])
         features = {k: v.to(self.model.device) if isinstance(v, torch.Tensor) else v for k, v in features.items()}
-        scores = self.model.activation_fn(self.model(features)["scores"].float())
-        return scores.reshape(len(pairs)).cpu().numpy()
+        outputs = self.model(features)["scores"].float()
+        outputs = self.model.activation_fn(outputs) if activated else outputs
+        return outputs.reshape(len(pairs), -1).cpu().numpy()

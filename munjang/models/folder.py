@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from munjang.errors import DataError, MissingInputError
 from munjang.files import digest_folder, digest_of_manifest, read_manifest
+
+_Json = TypeVar("_Json", dict, list)
 
 #: Without one of these transformers would build an empty tokenizer, and every text would look alike.
 TOKENIZER_FILES = (
@@ -26,14 +28,27 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises:
         DataError: the file is not a JSON object.
     """
+    return _read(path, dict, "an object")
+
+
+def read_list(path: Path) -> list[Any]:
+    """A JSON list of a model's folder; empty where there is no such file.
+
+    Raises:
+        DataError: the file is not a JSON list.
+    """
+    return _read(path, list, "a list")
+
+
+def _read(path: Path, kind: type[_Json], expected: str) -> _Json:
     if not path.is_file():
-        return {}
+        return kind()
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise DataError("this file is damaged", where=path, got=str(error)) from error
-    if not isinstance(value, dict):
-        raise DataError("this file is damaged", where=path, expected="an object", got=type(value).__name__)
+    if not isinstance(value, kind):
+        raise DataError("this file is damaged", where=path, expected=expected, got=type(value).__name__)
     return value
 
 

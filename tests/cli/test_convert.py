@@ -1,0 +1,156 @@
+"""munjang convert: another task, a smaller vocabulary, or both; whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sentence_transformers import CrossEncoder, SentenceTransformer
+
+from munjang import api
+from munjang.cli.app import run_command
+from munjang.errors import DataError
+from munjang.files import damage
+from munjang.models.heads import cross_task
+
+Run = Callable[..., tuple[int, str, str]]
+
+PAIRS = [("환불은 언제 되나요?", "환불 시점이 궁금해요"), ("배송이 늦어요", "비밀번호를 잊었어요")]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        status = run_command([str(a) for a in arguments])
+        printed = capfd.readouterr()
+        return status, printed.out, printed.err
+
+    return call
+
+
+def test_an_nli_model_becomes_one_for_similarity(run: Run, tiny_cross: Path, tmp_path: Path) -> None:
+    assert run("convert", tiny_cross, "--to", "nli", "--out", "nli")[0] == 0
+    status, printed, errors = run("convert", "nli", "--to", "sts", "--out", "sts")
+    assert (status, printed) == (0, "model: sts\n")
+    assert "the head is warm-started from the NLI head: entailment minus contradiction" in errors
+    assert "outputs: 1 score; activation Sigmoid" in errors
+    assert damage(tmp_path / "sts") is None
+    models = [CrossEncoder(str(place), device="cpu") for place in (tiny_cross, tmp_path / "sts")]
+    np.testing.assert_allclose(models[1].predict(PAIRS), models[0].predict(PAIRS), atol=1e-6)
+
+
+def test_a_vocabulary_is_trimmed_by_sets_and_files(run: Run, tiny_bi: Path, tmp_path: Path) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("환불은 언제 되나요?\n배송이 늦어요\n", encoding="utf-8")
+    arguments = ["convert", tiny_bi, "--trim-vocab", texts, "--held-out", "support:test", "--out", "small"]
+    status, _, errors = run(*arguments)
+    assert status == 0
+    for words in ("2 of 2 texts have the same tokens", "of 200 held-out texts", "texts.txt: 2 rows read"):
+        assert words in errors
+    models = [SentenceTransformer(str(place), device="cpu") for place in (tiny_bi, tmp_path / "small")]
+    shown = texts.read_text(encoding="utf-8").splitlines()
+    np.testing.assert_allclose(models[1].encode(shown), models[0].encode(shown), atol=1e-6)
+    assert models[1].prompts == models[0].prompts
+    status, _, errors = run("convert", tiny_bi, "--trim-vocab", "support:train", texts, "--out", "more")
+    assert "measure it on texts held out" in errors
+
+
+def test_both_at_once_are_one_folder(run: Run, tiny_bi: Path, tmp_path: Path) -> None:
+    status, printed, _ = run(
+        "convert", tiny_bi, "--to", "ranking", "--trim-vocab", "support:train", "--keep-scripts", "hangul", "digits",
+        "--out", "both", "--json",
+    )  # fmt: skip
+    assert status == 0
+    report = json.loads(printed)
+    assert report["convert"]["dropped"] == ["Normalize"]
+    assert report["convert"]["task"] == cross_task(tmp_path / "both") == "ranking"
+    assert report["trim"]["pieces_after"] < report["trim"]["pieces_before"]
+    assert report["trim"]["parameters_after"] < report["trim"]["parameters_before"]
+    assert report["trim"]["kept"]["of the scripts"] > 0
+    assert report["read"][0]["kept"] == 150
+    assert damage(tmp_path / "both") is None
+    assert not list((tmp_path / "both").glob(".*"))
+    assert CrossEncoder(str(tmp_path / "both"), device="cpu").predict(PAIRS).shape == (2,)
+    assert run("convert", "both", "--to", "bi", "--pooling", "mean", "--max-length", "32", "--out", "back")[0] == 0
+    assert SentenceTransformer(str(tmp_path / "back"), device="cpu").max_seq_length == 32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["MODEL", "--out", "o"], 2, ["nothing to do", "--to or --trim-vocab"]),
+        (["MODEL", "--to", "sts"], 2, ["--out"]),
+        (["--to", "sts", "--out", "o"], 2, ["MODEL"]),
+        (["MODEL", "--to", "sentiment", "--out", "o"], 2, ["--to"]),
+        (
+            ["MODEL", "--to", "sts", "--out", "o", "--min-count", "2"],
+            2,
+            ["without effect here: --min-count", "--trim-vocab"],
+        ),
+        (
+            ["MODEL", "--to", "sts", "--out", "o", "--keep-scripts", "hangul"],
+            2,
+            ["without effect here: --keep-scripts"],
+        ),
+        (
+            ["MODEL", "--trim-vocab", "support:dev", "--out", "o", "--pooling", "cls"],
+            2,
+            ["without effect here: --pooling"],
+        ),
+        (["MODEL", "--to", "sts", "--out", "o", "--scale", "0", "5"], 2, ["without effect here: --scale"]),
+        (["MODEL", "--to", "sts", "--out", "o", "--pooling", "median"], 78, ["unknown pooling", "mean", "median"]),
+        (["MODEL", "--to", "sts", "--out", "o", "--max-length", "3"], 2, ["--max-length"]),
+        (["MODEL", "--trim-vocab", "support:dev", "--out", "o", "--min-count", "0"], 2, ["--min-count"]),
+        (
+            ["MODEL", "--trim-vocab", "support:dev", "--keep-scripts", "hangeul", "--out", "o"],
+            78,
+            ["did you mean hangul"],
+        ),
+        (["MODEL", "--trim-vocab", "support:nope", "--out", "o"], 66, ["support:train"]),
+        (["MODEL", "--trim-vocab", "gone.txt", "--out", "o"], 66, ["gone.txt"]),
+        (["MODEL", "--trim-vocab", "--out", "o"], 2, ["--trim-vocab"]),
+        (["no-model", "--to", "sts", "--out", "o"], 66, ["no such model"]),
+        (["MODEL", "--to", "sts", "--out", "MODEL"], 78, ["this folder exists already"]),
+        (
+            ["MODEL", "--to", "bi", "--pooling", "cls", "--out", "o"],
+            78,
+            ["this pooling would have no effect", "expected: mean"],
+        ),
+    ],
+)
+def test_wrong_input_is_one_message_and_leaves_nothing(
+    arguments: list[str], status: int, words: list[str], run: Run, tiny_bi: Path, tmp_path: Path
+) -> None:
+    given = ["convert", *(str(tiny_bi) if a == "MODEL" else a for a in arguments)]
+    found, _, errors = run(*given)
+    assert found == status, errors
+    assert errors.count("error:") == 1
+    assert all(word in " ".join(errors.split()) for word in words), errors
+    assert list(tmp_path.iterdir()) == []
+    found, printed, _ = run(*given, "--json")
+    assert set(json.loads(printed)["error"]) == {"code", "message", "where", "expected", "got", "hint"}
+
+
+def test_a_failure_on_the_way_leaves_nothing(tiny_bi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **keywords: object) -> None:
+        raise DataError("a text has other tokens after trimming")
+
+    monkeypatch.setattr("munjang.models.trim.trim_vocabulary", fail)
+    with pytest.raises(DataError):
+        api.convert(str(tiny_bi), tmp_path / "out", to="sts", trim_vocab=["support:dev"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_function_refuses_what_the_command_refuses(tiny_bi: Path, tmp_path: Path) -> None:
+    with pytest.raises(api.ConfigError) as caught:
+        api.convert(str(tiny_bi), tmp_path / "out", to="sentiment")
+    assert caught.value.expected == "sts or nli or ranking or bi"
+    assert list(tmp_path.iterdir()) == []
+    report = api.convert(str(tiny_bi), tmp_path / "out", to="sts", max_length=40)
+    assert report["trim"] is None
+    assert report["convert"]["max_length"] == 40
