@@ -12,6 +12,7 @@ _PUBLIC = {
     "explain": "munjang.api",
     "run_stage": "munjang.api",
     "doctor": "munjang.api",
+    "convert": "munjang.api",
     "search": "munjang.api",
     "load_rows": "munjang.data.load",
     "DataSpec": "munjang.config.recipe",

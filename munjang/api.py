@@ -5,8 +5,9 @@ Heavy libraries are imported when a verb runs, not when this module is.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping, Sequence
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,18 +18,22 @@ from munjang.config.load import explain_validation, load_recipe
 from munjang.config.recipe import DATA_PREFIX, STAGE_PREFIX, DataSpec, Frozen, Recipe, StageOptions
 from munjang.data.catalog import split_name
 from munjang.errors import ConfigError, UsageError
-from munjang.files import new_directory
+from munjang.files import new_directory, read_json
+from munjang.models.pieces import require_scripts
+from munjang.models.source import resolve_model
 from munjang.pipeline.run import (
+    REPORT,
     StageOutcome,
+    make_stage,
     read_pointer,
     run_recipe,
     stage_directory,
     stage_fingerprint,
     why_run,
-    write_report,
 )
 from munjang.pipeline.stage import Context
 from munjang.progress import Show
+from munjang.stages.converting import read_texts, write_converted
 from munjang.stages.inputs import RunInputs
 from munjang.stages.registry import KINDS, OPTIONS
 
@@ -87,8 +92,26 @@ def run(
     path, checked, inputs = _checked(recipe, overrides)
     directory = Path(out) if out is not None else Path("runs") / checked.name
     context = Context(checked, path.parent.resolve(), {}, choose_device(device), show.progress, show.say)
-    outcomes = run_recipe(checked, KINDS, inputs, context, directory)
+    with _team(context):
+        outcomes = run_recipe(checked, KINDS, inputs, context, directory)
     return RunResult(checked, directory, outcomes)
+
+
+@contextlib.contextmanager
+def _team(context: Context) -> Iterator[None]:
+    """Join the processes that torchrun or accelerate started beside this one, if there are any."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    from munjang.train.team import join_team, leave_team
+
+    if context.device.startswith("cuda"):
+        context.device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # each process has a GPU of its own
+    context.team = join_team(context.device)
+    if not context.team.leads:
+        context.progress, context.say = QUIET.progress, QUIET.say
+    yield
+    leave_team()  # only where all went well: a process that waits for one that failed would wait for ever
 
 
 def explain(
@@ -144,8 +167,7 @@ def run_stage(
     from munjang.engine.device import choose_device
 
     target = Path(out)
-    if target.exists():
-        raise ConfigError("this folder exists already", where=target, hint="name a new one with --out, or delete it")
+    _require_new(target)
     named = next((value for _, value, _ in options.references() if value.startswith(STAGE_PREFIX)), None)
     if named is not None:
         raise UsageError(
@@ -157,10 +179,14 @@ def run_stage(
     context = Context(recipe, Path.cwd(), {}, choose_device(device), show.progress, show.say)
     context.work = target.with_name(f".work-{target.name}")
     context.fingerprint = stage_fingerprint(options, recipe, inputs, {})
-    with new_directory(target, stage=options.name, kind=options.kind) as folder:
-        report = write_report(KINDS[options.kind], options, context, folder)
-    shutil.rmtree(context.work, ignore_errors=True)
-    return report
+    with _team(context):
+        make_stage(KINDS[options.kind], options, context, target)
+    return read_json(target / REPORT)
+
+
+def _require_new(target: Path) -> None:
+    if target.exists():
+        raise ConfigError("this folder exists already", where=target, hint="name a new one with --out, or delete it")
 
 
 def name_data(sources: Sequence[str], settings: Mapping[str, Any]) -> tuple[list[str], dict[str, DataSpec]]:
@@ -219,6 +245,78 @@ def examine(
     names, specs = name_data(data, settings)
     context = Context(Recipe("doctor", "doctor", 42, specs, ()), Path.cwd(), {}, "cpu", show.progress, show.say)
     return examine_sets(context, names, model), context.readings
+
+
+def convert(
+    model: str,
+    out: str | Path,
+    *,
+    to: str | None = None,
+    trim_vocab: Sequence[str] = (),
+    keep_scripts: Sequence[str] = (),
+    held_out: Sequence[str] = (),
+    min_count: int = 1,
+    pooling: str | None = None,
+    max_length: int | None = None,
+    seed: int = 42,
+    show: Show = QUIET,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Write a model as an ordinary folder for another task, without the pieces that its texts never use, or both.
+
+    Args:
+        model: `bundled:e5-small`, a folder, or an id of the hub.
+        out: must not exist yet.
+        to: `sts`, `nli`, `ranking` or `bi`; see `munjang.models.convert`.
+        trim_vocab: data sets that name the pieces to keep; see `munjang.models.trim`.
+        keep_scripts: of which all pieces stay besides, such as `hangul`.
+        held_out: data sets on which is measured what the trimming covers.
+        min_count: how often a piece must occur in `trim_vocab`.
+        pooling: of a new head or of the vectors; by default the model's own, else `mean`.
+        max_length: tokens; at most, and by default, the model's own limit.
+        seed: of a new head.
+        show: how to tell about progress.
+        settings: how to read paths, such as `scale=(0, 5)`.
+
+    Returns:
+        `convert` and `trim`, the reports of the two (None for what was not asked), and `read`, one entry a data set.
+
+    Raises:
+        UsageError: nothing was asked, or an option would have no effect. ConfigError: `out` exists, or a value is wrong.
+        MissingInputError, UnavailableError, DataError: the model or a data set is missing or damaged, or the result would
+            not be the same where it must be; then nothing is written.
+    """
+    about_vocabulary = {"keep-scripts": keep_scripts, "held-out": held_out, "min-count": min_count != 1}
+    about_task = {"pooling": pooling, "max-length": max_length}
+    _require_effect(to, trim_vocab, about_task, about_vocabulary)
+    target = Path(out)
+    _require_new(target)
+    require_scripts(keep_scripts)
+    folder = resolve_model(model, Path.cwd())
+    names, specs = name_data([*trim_vocab, *held_out], settings)
+    context = Context(Recipe("convert", "convert", seed, specs, ()), Path.cwd(), {}, "cpu", show.progress, show.say)
+    split = len(trim_vocab)
+    head = {"pooling": pooling, "max_length": max_length, "seed": seed} if to is not None else None
+    texts = {"texts": read_texts(context, names[:split]), "held_out": read_texts(context, names[split:])}
+    trim = {**texts, "scripts": keep_scripts, "min_count": min_count} if trim_vocab else None
+    with new_directory(target, model=model, to=to) as place:
+        reports = write_converted(folder, place, to, head, trim, show.say)
+    return {**reports, "read": context.readings}
+
+
+def _require_effect(
+    to: str | None, trim_vocab: Sequence[str], about_task: dict[str, Any], about_vocabulary: dict[str, Any]
+) -> None:
+    """Refuse a conversion that would do nothing, and options that would have no effect on it."""
+    if to is None and not trim_vocab:
+        raise UsageError("nothing to do", expected="--to or --trim-vocab", hint="run: munjang convert --help")
+    without = {**({} if to else about_task), **({} if trim_vocab else about_vocabulary)}
+    idle = [f"--{name}" for name, value in without.items() if value]
+    if idle:
+        missing = " and ".join(["--to"] * (to is None) + ["--trim-vocab"] * (not trim_vocab))
+        raise UsageError(
+            f"without effect here: {', '.join(idle)}", expected=missing, hint="run: munjang convert --help"
+        )
 
 
 def search(index: str | Path, query: str, *, top: int = 5, rerank: int = 20, device: str | None = None) -> Answer:

@@ -37,6 +37,7 @@ for _app, _place, _help in (
     (app, "doctor:doctor", "Look for mistakes in data sets before anything is trained."),
     (train, "train:bi", "Train a bi-encoder and keep the weights that are best on dev."),
     (train, "train:cross", "Train a cross-encoder and keep the weights that are best on dev."),
+    (app, "convert:convert", "Turn a model into one for another task, or trim its vocabulary."),
     (app, "evaluate:evaluate", "Measure models on scored pairs, with 95% intervals."),
     (index, "index:build", "Encode texts into an index."),
     (app, "search:search", "Find the texts nearest to a query, before and after reranking."),
@@ -61,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without Hangul still gets every answer
+    if os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK", "0") != "0":
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - of a team, the first process speaks
     # Under the C locale Python reads arguments as escaped bytes; they are UTF-8 nearly always.
     given = [os.fsencode(a).decode("utf-8", "surrogateescape") for a in sys.argv[1:]]
     sys.exit(run_command(given if arguments is None else list(arguments)))

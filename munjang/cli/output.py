@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
 
+#: Exit status of a training that did not beat its start; see `munjang.errors.EXIT_STATUSES`.
+REGRESSED = 3
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Common:
@@ -126,16 +130,27 @@ def _bar(bars: Bars, title: str) -> Progress:
 
 
 def _lines(title: str, say: Callable[[str], None], every: float = 15.0) -> Progress:
-    last = time.monotonic()
+    began = last = time.monotonic()
+    first: int | None = None
 
     def progress(done: int, total: int, note: str = "") -> None:
-        nonlocal last
+        nonlocal last, first, began
+        if first is None:  # what a checkpoint had done already says nothing of the speed
+            first, began = done, time.monotonic()
         if done == total or time.monotonic() - last < every:
             return
         last = time.monotonic()
-        say(f"  {title}: {done:,}/{total:,} {note}".rstrip())
+        left = (total - done) * (last - began) / max(done - first, 1)
+        say(f"  {title}: {done:,}/{total:,}  {note}  {_duration(left)} left")
 
     return progress
+
+
+def _duration(seconds: float) -> str:
+    """Such as `45 s`, `12 min` or `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def print_error(error: MunjangError, as_json: bool) -> None:
@@ -150,6 +165,14 @@ def print_error(error: MunjangError, as_json: bool) -> None:
         value = getattr(error, name)
         if value:
             console.print(f"  {name}: {escape(printable(value, 2_000))}", soft_wrap=True)
+
+
+def print_regression(name: str) -> None:
+    """The last line of a training that its start was better than."""
+    text = (
+        f"{name}: NO BETTER on dev than its start, whose weights were kept; --allow-regression takes that for success"
+    )
+    stdout().print(f"[bold red]{escape(printable(text))}[/]", soft_wrap=True)
 
 
 def table(title: str, *columns: str) -> Table:

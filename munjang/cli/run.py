@@ -10,7 +10,17 @@ from rich.markup import escape
 
 from munjang import api
 from munjang.cli.evaluate import evaluation_table
-from munjang.cli.output import Running, print_json, program, relative, showing, stdout, table
+from munjang.cli.output import (
+    REGRESSED,
+    Running,
+    print_json,
+    print_regression,
+    program,
+    relative,
+    showing,
+    stdout,
+    table,
+)
 from munjang.text import printable
 
 
@@ -21,6 +31,7 @@ def run(
     set: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
     out: Path | None = None,
     explain: Annotated[bool, Parameter(negative=())] = False,
+    allow_regression: Annotated[bool, Parameter(negative=())] = False,
     common: Running | None = None,
 ) -> int:
     """Walk a recipe from data to search; skip what is done, redo what was killed.
@@ -30,6 +41,7 @@ def run(
         set: Change an option for this run, such as --set stage.bi.epochs=2.
         out: Directory of the run; runs/NAME by default.
         explain: Say what would run and why, and stop.
+        allow_regression: Exit with 0 also where a trained model is no better on dev than its start.
     """
     common = common or Running()
     overrides = tuple(set or ())
@@ -37,11 +49,14 @@ def run(
         return _explain(api.explain(recipe, overrides=overrides, out=out), common.json)
     with showing(common.json) as show:
         result = api.run(recipe, overrides=overrides, out=out, device=common.device, show=show)
+    regressed = [outcome.name for outcome in result.outcomes if outcome.report.get("regressed")]
     if common.json:
         print_json(_as_json(result))
-        return 0
-    _print(result)
-    return 0
+    else:
+        _print(result)
+        for name in regressed:
+            print_regression(name)
+    return REGRESSED if regressed and not allow_regression else 0
 
 
 def _explain(plan: list[dict[str, str]], as_json: bool) -> int:

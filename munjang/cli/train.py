@@ -8,9 +8,18 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from munjang import api
-from munjang.cli.output import Reading, Running, print_json, relative, showing, stdout
+from munjang.cli.output import (
+    REGRESSED,
+    Reading,
+    Running,
+    print_json,
+    print_regression,
+    relative,
+    showing,
+    stdout,
+)
 from munjang.config.recipe import AnyModel
-from munjang.train.options import TrainBiOptions, TrainCrossOptions, TrainOptions
+from munjang.train.options import TrainBiOptions, TrainCrossOptions, TrainOptions, TrainSet
 
 #: Lists are written --train A B; the first value of each list is required where the flag is given.
 _FLAGS = Parameter(name="*", consume_multiple=(1, None), negative_iterable=())
@@ -22,6 +31,8 @@ class BiFlags(TrainBiOptions):
     name: Annotated[str, Parameter(show=False)] = "bi"
     model: AnyModel = "bundled:e5-small"
     """Where to start: a bundled model, a folder, or a hub id."""
+    train: list[str]
+    """Data sets to train on, together and shuffled; each kind of rows has its own default objective."""
 
 
 class CrossFlags(TrainCrossOptions):
@@ -30,6 +41,8 @@ class CrossFlags(TrainCrossOptions):
     name: Annotated[str, Parameter(show=False)] = "cross"
     model: AnyModel = "bundled:e5-small"
     """Where to start: the body of a bi-encoder gets a new head, a cross-encoder goes on."""
+    train: list[str]
+    """Data sets to train on, together and shuffled; each kind of rows has its own default objective."""
 
 
 def bi(
@@ -37,6 +50,7 @@ def bi(
     options: Annotated[BiFlags, _FLAGS],
     out: Path,
     seed: int = 42,
+    allow_regression: Annotated[bool, Parameter(negative=())] = False,
     reading: Reading | None = None,
     common: Running | None = None,
 ) -> int:
@@ -45,8 +59,9 @@ def bi(
     Args:
         out: Folder to make; must not exist.
         seed: Of the order of rows and of dropout.
+        allow_regression: Exit with 0 also where nothing beat the starting weights on dev.
     """
-    return _train(options, out, seed, reading, common)
+    return _train(TrainBiOptions, options, out, seed, allow_regression, reading, common)
 
 
 def cross(
@@ -54,6 +69,7 @@ def cross(
     options: Annotated[CrossFlags, _FLAGS],
     out: Path,
     seed: int = 42,
+    allow_regression: Annotated[bool, Parameter(negative=())] = False,
     reading: Reading | None = None,
     common: Running | None = None,
 ) -> int:
@@ -62,20 +78,33 @@ def cross(
     Args:
         out: Folder to make; must not exist.
         seed: Of the head, the order of rows and of dropout.
+        allow_regression: Exit with 0 also where nothing beat the starting weights on dev.
     """
-    return _train(options, out, seed, reading, common)
+    return _train(TrainCrossOptions, options, out, seed, allow_regression, reading, common)
 
 
-def _train(options: TrainOptions, out: Path, seed: int, reading: Reading | None, common: Running | None) -> int:
+def _train(
+    kind: type[TrainOptions],
+    flags: BiFlags | CrossFlags,
+    out: Path,
+    seed: int,
+    allow_regression: bool,
+    reading: Reading | None,
+    common: Running | None,
+) -> int:
     common = common or Running()
-    sources = [*options.train, options.dev, *options.exclude]
+    sources = [*flags.train, flags.dev, *flags.exclude]
     names, data = api.name_data(sources, (reading or Reading()).settings())
-    split = len(options.train)
-    named = options.model_copy(update={"train": names[:split], "dev": names[split], "exclude": names[split + 1 :]})
+    split = len(flags.train)
+    values = {option: getattr(flags, option) for option in kind.model_fields}
+    sets = [TrainSet(data=name) for name in names[:split]]
+    options = kind(**values | {"train": sets, "dev": names[split], "exclude": names[split + 1 :]})
     with showing(common.json) as show:
-        report = api.run_stage(named, out, data=data, seed=seed, device=common.device, show=show)
+        report = api.run_stage(options, out, data=data, seed=seed, device=common.device, show=show)
     if common.json:
         print_json(report)
-        return 0
-    stdout().print(f"{options.produces}: {relative(out / 'model')}", soft_wrap=True)
-    return 0
+    else:
+        stdout().print(f"{options.produces}: {relative(out / 'model')}", soft_wrap=True)
+        if report["regressed"]:
+            print_regression(options.name)
+    return REGRESSED if report["regressed"] and not allow_regression else 0

@@ -13,8 +13,10 @@ import json
 import resource
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,9 +76,11 @@ def run_recipe(
         LockedError: another process works in `run_dir`. Any `MunjangError` of a stage.
     """
     walk = _Walk(recipe, kinds, inputs, context, run_dir)
-    with lock(run_dir):
-        remove_leftovers_in(run_dir)
-        remove_leftovers_in(run_dir / "stages")
+    with lock(run_dir) if context.team.leads else nullcontext():
+        if context.team.leads:
+            remove_leftovers_in(run_dir)
+            remove_leftovers_in(run_dir / "stages")
+        context.team.wait()
         return [walk.bring(number, stage) for number, stage in enumerate(recipe.stages, 1)]
 
 
@@ -95,25 +99,25 @@ class _Walk:
         """Find a stage's finished result, or make it."""
         fingerprint = stage_fingerprint(stage, self.recipe, self.inputs, self.fingerprints)
         directory = stage_directory(self.run_dir, stage.name, fingerprint)
-        reason = why_run(stage.name, directory, fingerprint, self.run_dir)
+        team = self.context.team
+        reason = team.agree(why_run(stage.name, directory, fingerprint, self.run_dir) if team.leads else "")
         if reason != "done":
             self.context.say(f"[{number}/{len(self.recipe.stages)}] {stage.name} ({reason})")
             self._make(stage, directory, fingerprint)
         # Also where nothing ran: a kill may have come between a commit and its pointer, and going back to old
         # options finds a result that the pointer has left.
-        self._point(stage.name, directory, fingerprint)
+        if team.leads:
+            self._point(stage.name, directory, fingerprint)
         self.fingerprints[stage.name] = fingerprint
         self.context.stages[stage.name] = directory
         return StageOutcome(stage.name, directory, fingerprint, reason, read_json(directory / REPORT))
 
     def _make(self, stage: StageOptions, directory: Path, fingerprint: str) -> None:
-        if directory.exists():
+        if directory.exists() and self.context.team.leads:
             shutil.rmtree(directory)
-        self.context.work = work = self.run_dir / WORK / directory.name
+        self.context.work = self.run_dir / WORK / directory.name
         self.context.fingerprint = fingerprint
-        with new_directory(directory, stage=stage.name, kind=stage.kind, fingerprint=fingerprint) as out:
-            write_report(self.kinds[stage.kind], stage, self.context, out)
-        shutil.rmtree(work, ignore_errors=True)
+        make_stage(self.kinds[stage.kind], stage, self.context, directory)
 
     def _point(self, name: str, directory: Path, fingerprint: str) -> None:
         path = self.run_dir / POINTER
@@ -139,6 +143,27 @@ def read_pointer(run_dir: Path) -> dict[str, Any]:
         **pointer,
         "stages": {k: v for k, v in pointer["stages"].items() if isinstance(v, dict) and "directory" in v},
     }
+
+
+def make_stage(kind: StageKind, stage: StageOptions, context: Context, directory: Path) -> None:
+    """Run a stage and commit its directory; of a team, the process that leads writes and the others help.
+
+    Args:
+        kind: with the stage's function.
+        stage: its options.
+        context: with `work` and `fingerprint` set; `work` is removed when the stage is done.
+        directory: must not exist.
+    """
+    if context.team.leads:
+        manifest = {"stage": stage.name, "kind": stage.kind, "fingerprint": context.fingerprint}
+        with new_directory(directory, **manifest) as out:
+            write_report(kind, stage, context, out)
+        if context.work is not None:
+            shutil.rmtree(context.work, ignore_errors=True)
+    elif kind.together:
+        with tempfile.TemporaryDirectory() as out:
+            kind.run(stage, context, Path(out))
+    context.team.wait()
 
 
 def write_report(kind: StageKind, stage: StageOptions, context: Context, out: Path) -> dict[str, Any]:

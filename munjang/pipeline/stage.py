@@ -26,6 +26,37 @@ class Inputs(Protocol):
         """
 
 
+class Team(Protocol):
+    """The processes that work on one run; see `munjang.train.team`."""
+
+    size: int
+
+    @property
+    def leads(self) -> bool:
+        """True for the process that writes."""
+
+    def agree(self, value: Any) -> Any:
+        """The value of the process that leads."""
+
+    def wait(self) -> None:
+        """Go on when all have come here."""
+
+
+class Alone:
+    """A team of one."""
+
+    size = 1
+    leads = True
+
+    def agree(self, value: Any) -> Any:
+        """The value."""
+        return value
+
+    def wait(self) -> None:
+        """There is nobody to wait for."""
+        return
+
+
 @dataclass
 class Context:
     """What a stage's function gets besides its options."""
@@ -40,6 +71,8 @@ class Context:
     """Opens a progress display with a title."""
     say: Callable[[str], None] = field(default=lambda line: None)
     """Prints a line for the user."""
+    team: Team = field(default_factory=Alone)
+    """The processes that work on the run together."""
     work: Path | None = None
     """A folder that outlives a kill, for what lets the stage at work go on; removed when the stage is done."""
     fingerprint: str = ""
@@ -57,3 +90,5 @@ class StageKind:
 
     options: type[StageOptions]
     run: StageFunction
+    together: bool = False
+    """True if all processes of a team work on it; else the one that leads does."""

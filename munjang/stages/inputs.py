@@ -52,6 +52,7 @@ class RunInputs:
             MissingInputError, DataError, UnavailableError: with the option's place in the recipe.
         """
         for stage in self.recipe.stages:
+            read = {}
             for option, value, reference in stage.references():
                 if value.startswith(STAGE_PREFIX):
                     continue
@@ -59,7 +60,8 @@ class RunInputs:
                     self.fingerprint(value, reference.accepts)
                     kinds = tuple(kind for kind in reference.accepts if kind in ROLES)
                     if kinds:
-                        load_rows(data_spec(self.recipe, value), kinds, self.base, self.recipe.seed)
+                        rows = load_rows(data_spec(self.recipe, value), kinds, self.base, self.recipe.seed)
+                        read[option] = rows.kind
                     elif set(reference.accepts) & set(MODELS):
                         require_kind(self._folder(value), *reference.accepts)
                 except MunjangError as error:
@@ -68,6 +70,7 @@ class RunInputs:
                     )
                     error.args = (error.sentence(),)
                     raise
+            stage.require_rows(read)
 
 
 def data_spec(recipe: Recipe, value: str) -> DataSpec:

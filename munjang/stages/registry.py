@@ -12,9 +12,10 @@ from munjang.augment.options import LabelOptions, MineOptions
 from munjang.config.recipe import StageOptions
 from munjang.evaluate.options import EvaluateOptions
 from munjang.index.options import IndexOptions, SearchOptions
+from munjang.models.options import ConvertOptions
 from munjang.pipeline.stage import Context, StageKind
 from munjang.stages.doctor import DoctorOptions
-from munjang.train.options import TrainBiOptions, TrainCrossOptions
+from munjang.train.options import TrainBiOptions, TrainCrossOptions, TrainOptions
 
 
 def _late(module: str, function: str, options: Any, context: Context, out: Path) -> dict[str, Any]:
@@ -27,6 +28,7 @@ _FUNCTIONS: tuple[tuple[type[StageOptions], str, str], ...] = (
     (EvaluateOptions, "evaluating", "run_evaluate"),
     (TrainBiOptions, "training", "run_train_bi"),
     (TrainCrossOptions, "training", "run_train_cross"),
+    (ConvertOptions, "converting", "run_convert"),
     (MineOptions, "augmenting", "run_mine"),
     (LabelOptions, "augmenting", "run_label"),
     (IndexOptions, "indexing", "run_index"),
@@ -34,6 +36,7 @@ _FUNCTIONS: tuple[tuple[type[StageOptions], str, str], ...] = (
 )
 
 KINDS: Mapping[str, StageKind] = {
-    options.kind: StageKind(options, partial(_late, module, function)) for options, module, function in _FUNCTIONS
+    options.kind: StageKind(options, partial(_late, module, function), together=issubclass(options, TrainOptions))
+    for options, module, function in _FUNCTIONS
 }
 OPTIONS: Mapping[str, type[StageOptions]] = {name: kind.options for name, kind in KINDS.items()}

@@ -24,13 +24,10 @@ class RowSet:
     Args:
         lengths: tokens of the longest text of each row.
         texts: texts that a row shows to the model at once (2 for a pair, 3 for a triplet, 1 for a cross-encoder).
-        members: ids of the texts of each row, if no text may occur twice in a batch because the other rows of it
-            serve as negatives; else None.
     """
 
     lengths: Sequence[int]
     texts: int
-    members: Sequence[tuple[int, ...]] | None = None
 
 
 def token_budget(sets: Sequence[RowSet], rows_a_step: int) -> int:
@@ -81,7 +78,7 @@ def _batches_of(one: RowSet, budget: int, draw: np.random.Generator, smallest: i
         # Stable, so that rows of one length keep the drawn order.
         group = group[np.argsort(lengths[group], kind="stable")]
         batches += _cut(group.tolist(), lengths, one, budget, smallest)
-        if one.members is None and len(batches) > 1 and len(batches[-1]) < smallest:
+        if len(batches) > 1 and len(batches[-1]) < smallest:
             # The longest of the batch before it, so that no short row is padded to the length of a long one.
             spare = min(smallest - len(batches[-1]), max(len(batches[-2]) - smallest, 0))
             if spare:
@@ -94,24 +91,12 @@ def _batches_of(one: RowSet, budget: int, draw: np.random.Generator, smallest: i
 
 
 def _cut(group: list[int], lengths: np.ndarray, one: RowSet, budget: int, smallest: int) -> list[list[int]]:
-    """Cut sorted rows into batches; rows that repeat a text of the open batch wait for a later one."""
-    batches: list[list[int]] = []
-    waiting = group
-    while waiting:
-        batch: list[int] = []
-        seen: set[int] = set()
-        left: list[int] = []
-        for position, row in enumerate(waiting):
-            full = len(batch) >= smallest and (len(batch) + 1) * int(lengths[row]) * one.texts > budget
-            if full:
-                left += waiting[position:]
-                break
-            if one.members is not None and not seen.isdisjoint(one.members[row]):
-                left.append(row)
-                continue
-            if one.members is not None:
-                seen.update(one.members[row])
+    """Cut rows that are sorted by length into batches."""
+    batches: list[list[int]] = [[]]
+    for row in group:
+        batch = batches[-1]
+        if len(batch) >= smallest and (len(batch) + 1) * int(lengths[row]) * one.texts > budget:
+            batches.append([row])
+        else:
             batch.append(row)
-        batches.append(batch)
-        waiting = left
     return batches

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from munjang.errors import DataError
+from munjang.train.examples import TrainRows, rows_unused
+from munjang.train.team import Team
 
 
 @dataclass
@@ -18,22 +20,47 @@ class TrainReport:
     """What a training did; written beside the model."""
 
     rows: int
-    """Distinct training pairs."""
-    excluded: int
-    """Pairs left out because they share a sentence with a set held out."""
+    """Distinct training rows."""
+    unused: int = 0
+    """Rows among them that the objective has no use for, such as neutral ones where NLI becomes triplets."""
+    excluded: int = 0
+    """Rows left out because they share a sentence with a set held out."""
+    objectives: dict[str, str] = field(default_factory=dict)
+    """The objective of each data set."""
+    head: str = ""
+    """Of a cross-encoder: where its head came from."""
+    seed: int | None = None
     steps: int = 0
     truncated: int = 0
+    dev_metric: str = "Spearman x 100"
     dev_before: float | None = None
+    """Dev score of the start; of a new head it says nothing, so that it is no candidate for the best then."""
     dev_best: float | None = None
     best_step: int = 0
+    regressed: bool = False
+    """True if nothing beat the start on dev, so that its weights were kept."""
     curve: list[dict[str, float | None]] = field(default_factory=list)
-    """Dev score (Spearman x 100) by step; None where it was undefined."""
+    """Dev score by step; None where it was undefined."""
     losses: list[dict[str, float]] = field(default_factory=list)
     """Mean loss by step, about 40 times a training."""
     tokens: int = 0
     """Tokens that the steps have read, padding not counted."""
     padding: float = 0.0
     """Share of the computed tokens that was padding."""
+    spread: list[dict[str, float]] = field(default_factory=list)
+    """Spread (and for vectors uniformity) of some outputs by step; see `munjang.train.guards`."""
+    warnings: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, sets: Sequence[TrainRows]) -> TrainReport:
+        """An empty report of a training on some sets."""
+        names = [one.name for one in sets]
+        told = [n if names.count(n) == 1 else f"{n} (set {i})" for i, n in enumerate(names, 1)]
+        return cls(
+            rows=sum(len(set(one.rows)) for one in sets),
+            unused=sum(map(rows_unused, sets)),
+            objectives={name: one.objective.name for name, one in zip(told, sets, strict=True)},
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -47,15 +74,24 @@ class BestWeights:
 
     Args:
         model: the module under training.
-        score: returns dev's Spearman x 100 of the model as it is, or None where it is undefined.
+        score: returns dev's score of the model as it is, higher is better, or None where it is undefined.
         report: filled as training goes.
         ema: decay of an exponential moving average of the weights; if not 0, that average is what dev scores.
+        team: the first process scores, and tells the others.
     """
 
     def __init__(
-        self, model: nn.Module, score: Callable[[], float | None], report: TrainReport, *, ema: float = 0.0
+        self,
+        model: nn.Module,
+        score: Callable[[], float | None],
+        report: TrainReport,
+        *,
+        ema: float = 0.0,
+        team: Team | None = None,
     ) -> None:
-        self.model, self.score, self.report, self.ema = model, score, report, ema
+        self.model, self.report, self.ema = model, report, ema
+        self.team = team or Team()
+        self.score = lambda: self.team.agree(score() if self.team.leads else None)
         self.average: dict[str, Tensor] = {}
         self.best: dict[str, Tensor] = {}
 

@@ -1,73 +1,143 @@
-"""Training of bi-encoders on scored pairs."""
+"""Training of bi-encoders."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.losses import AnglELoss, CoSENTLoss, CosineSimilarityLoss
-from torch import Tensor
+from torch import Tensor, nn
 
-from munjang.data.rows import ScoredPair, sentences_of
+from munjang.data.rows import sentences_of
 from munjang.engine.encoder import Encoder, count_tokens
+from munjang.errors import ConfigError
+from munjang.models.convert import as_bi_encoder, own_pooling
+from munjang.models.folder import model_kind
 from munjang.progress import Progress, silent
 from munjang.text import printable
 from munjang.train.batches import RowSet
 from munjang.train.best import BestWeights, TrainReport
 from munjang.train.checkpoint import Checkpoints
+from munjang.train.examples import Example, TrainRows, describe, examples_of
 from munjang.train.features import Features
+from munjang.train.guards import CollapseGuard, probe_positions, spread_of_vectors
 from munjang.train.loop import Loop, save_model
+from munjang.train.losses import make_loss
+from munjang.train.metrics import MetricsLog
 from munjang.train.options import TrainBiOptions
+from munjang.train.targets import TargetTable
+from munjang.train.task import StepLoss
+from munjang.train.team import Team
+from munjang.train.tsdae import DenoisingDecoder
 
-#: Each compares the embeddings of two columns with scores; sentence-transformers' own definitions.
-OBJECTIVES = {"cosent": CoSENTLoss, "cosine": CosineSimilarityLoss, "angle": AnglELoss}
 
+class BiTask:
+    """What a bi-encoder learns from, set by set; see `munjang.train.loop.Task`.
 
-class ScoredPairs:
-    """Scored pairs under one of the objectives; see `munjang.train.loop.Task`.
-
-    Each distinct text is tokenised once, and both sides of a batch go through the model in one forward pass.
+    Each distinct text is tokenised once, and all texts of a batch go through the model in one forward pass.
 
     Args:
         model: the bi-encoder under training.
-        rows: pairs; a pair that occurs twice counts twice.
-        objective: a key of `OBJECTIVES`.
+        sets: rows with their objectives.
+        options: of the training.
         prompt: goes before every text.
+        team: the processes that train together.
     """
 
-    def __init__(self, model: SentenceTransformer, rows: list[ScoredPair], objective: str, prompt: str) -> None:
-        self.model, self.rows = model, rows
-        texts = list(dict.fromkeys(sentences_of(rows)))
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        sets: Sequence[TrainRows],
+        options: TrainBiOptions,
+        prompt: str = "",
+        team: Team | None = None,
+    ) -> None:
+        self.model, self.team = model, team or Team()
+        self.examples = [examples_of(one) for one in sets]
+        self.texts = texts = list(
+            dict.fromkeys(text for part in self.examples for example in part for text in example.texts)
+        )
         place = {text: i for i, text in enumerate(texts)}
         self.features = Features(model, texts, prompt)
-        self.pairs = [(place[row.sentence1], place[row.sentence2]) for row in rows]
-        self.scores = torch.tensor([row.score for row in rows])
-        self.objective = OBJECTIVES[objective](model)
-        lengths = self.features.lengths
-        self.sets = [RowSet([max(lengths[a], lengths[b]) for a, b in self.pairs], texts=2)]
+        self.positions = [_positions(part, place) for part in self.examples]
+        self.targets = [TargetTable(part) for part in self.examples]
+        self.sets = [_row_set(part, self.features.lengths) for part in self.positions]
         self.used_tokens = self.features.used.tolist()
+        self.losses = [
+            DenoisingDecoder(model, self.features, prompt)
+            if one.objective.name == "tsdae"
+            else make_loss(one.objective.name, model, options)
+            for one in sets
+        ]
+        heads = nn.ModuleList(loss for loss in self.losses if isinstance(loss, nn.Module))
+        self.trainable = nn.ModuleDict({"model": model, "heads": heads})
+        whole = (head for head in heads if not isinstance(head, DenoisingDecoder))
+        self.whole_gradients = {id(p) for head in whole for p in head.parameters()}
 
-    def loss(self, number: int, rows: list[int]) -> tuple[Tensor, int, int]:
-        """See `Task.loss`."""
-        texts = [self.pairs[row][side] for side in (0, 1) for row in rows]
-        batch = self.features.batch(texts)
-        embeddings = self.model(batch)["sentence_embedding"]
-        sides = [embeddings[: len(rows)], embeddings[len(rows) :]]
-        scores = self.scores[rows].to(embeddings.device)
-        loss = self.objective.compute_loss_from_embeddings(sides, scores)
-        return loss, int(batch["attention_mask"].sum()), batch["attention_mask"].numel()
+    def loss(self, number: int, rows: list[int]) -> StepLoss:
+        """See `munjang.train.loop.Task`."""
+        positions = self.positions[number][rows]
+        mask = torch.from_numpy(positions >= 0)
+        if isinstance(self.losses[number], DenoisingDecoder):
+            return self.losses[number].step(self.team, positions[:, 0].tolist())
+        texts = positions[positions >= 0].tolist()
+        vectors, tokens, computed = self.embed(texts)
+        # A missing text takes the row of zeros behind the vectors.
+        slots = torch.full(positions.shape, len(texts), dtype=torch.long)
+        slots[mask] = torch.arange(len(texts))
+        padded = torch.cat([vectors, vectors.new_zeros((1, vectors.shape[1]))])
+        grouped = padded[slots.to(vectors.device)]
+        targets = self.targets[number].of(rows, positions.shape[1] - 1, vectors.device)
+        return StepLoss(
+            self.losses[number](grouped, torch.from_numpy(positions).to(vectors.device), targets), tokens, computed
+        )
+
+    def embed(self, texts: list[int]) -> tuple[Tensor, int, int]:
+        """Vectors of some texts (n, d), their tokens, and tokens computed with padding."""
+        tokens = sum(self.features.lengths[i] for i in texts)
+        share = self.team.share(texts)
+        if not share:  # more processes than texts
+            nothing = torch.zeros((0, int(self.model.get_embedding_dimension() or 0)), device=self.model.device)
+            return self.team.gather(nothing, len(texts)), tokens, tokens
+        batch = self.features.batch(share)
+        vectors = self.team.gather(self.model(batch)["sentence_embedding"].float(), len(texts))
+        mask = batch["attention_mask"]
+        return vectors, tokens, self.team.whole(mask.numel(), int(mask.sum()), tokens)
+
+    def guard(self, seed: int) -> CollapseGuard:
+        """Watches the spread of the vectors of some texts."""
+        probes = probe_positions(len(self.features), seed)
+
+        def outputs() -> Tensor:
+            self.model.eval()
+            return self.model(self.features.batch(probes))["sentence_embedding"].float().cpu()
+
+        return CollapseGuard(outputs, spread_of_vectors, [printable(self.texts[i], 60) for i in probes[:2]])
 
     def describe(self, number: int, row: int) -> str:
-        """See `Task.describe`."""
-        one = self.rows[row]
-        return f"{printable(one.sentence1, 60)} / {printable(one.sentence2, 60)} ({one.score:.2f})"
+        """See `munjang.train.loop.Task`."""
+        return describe(self.examples[number][row])
+
+
+def _positions(examples: Sequence[Example], place: dict[str, int]) -> np.ndarray:
+    """Numbers of the texts of each example: (n, most texts), -1 where there is none."""
+    widest = max(len(example.texts) for example in examples)
+    found = np.full((len(examples), widest), -1, np.int64)
+    for row, example in enumerate(examples):
+        found[row, : len(example.texts)] = [place[text] for text in example.texts]
+    return found
+
+
+def _row_set(positions: np.ndarray, lengths: Sequence[int]) -> RowSet:
+    longest = np.where(positions >= 0, np.asarray(lengths)[positions], 0).max(axis=1)
+    return RowSet(longest.tolist(), texts=positions.shape[1])
 
 
 def train_bi(
     options: TrainBiOptions,
-    rows: list[ScoredPair],
+    sets: Sequence[TrainRows],
     evaluate: Callable[[Encoder], float | None],
     *,
     start: Path,
@@ -76,6 +146,8 @@ def train_bi(
     device: str,
     progress: Progress = silent,
     checkpoints: Checkpoints | None = None,
+    team: Team | None = None,
+    metrics: MetricsLog | None = None,
 ) -> TrainReport:
     """Train a bi-encoder and save the weights that were best on dev.
 
@@ -83,30 +155,64 @@ def train_bi(
 
     Args:
         options: see `TrainBiOptions`.
-        rows: scored pairs.
-        evaluate: scores dev with an encoder: Spearman x 100, or None where it is undefined.
-        start: folder of the model to start from; a bare transformer gets mean pooling.
+        sets: rows with their objectives.
+        evaluate: scores dev with an encoder: x 100, higher is better, or None where it is undefined.
+        start: folder of the model to start from; a bare transformer gets mean pooling, a cross-encoder loses its head.
         out: folder to write the sentence-transformers model into.
-        seed: of the order of rows and of dropout.
+        seed: of the order of rows, of dropout and of new weights.
         device: such as `cpu`.
         progress: told of each step.
         checkpoints: where to save and from where to go on; None saves nothing on the way.
+        team: the processes that train together.
+        metrics: filled with loss and speed by step.
+
+    Raises:
+        ConfigError: `matryoshka` asks for more dimensions than there are.
+        DataError: rows that cannot teach, a loss that is not finite, a collapse.
     """
-    encoder = Encoder(start, device, options.eval_budget)
+    report = TrainReport.of(sets)
+    encoder = _load_start(start, options, device, seed, report)
     model: SentenceTransformer = encoder.model
-    model.max_seq_length = min(options.max_length, model.get_max_seq_length() or options.max_length)
-    report = TrainReport(rows=len(set(rows)), excluded=0)
     prompt = encoder.prompt()
-    report.truncated = sum(
-        n > model.max_seq_length for n in count_tokens(model, [prompt + t for t in sentences_of(rows)])
-    )
+    texts = [prompt + text for one in sets for text in sentences_of(one.rows)]
+    report.truncated = sum(n > model.max_seq_length for n in count_tokens(model, texts))
 
     def score() -> float | None:
         model.eval()
         return evaluate(encoder)
 
-    best = BestWeights(model, score, report, ema=options.ema)
-    task = ScoredPairs(model, rows, options.objective, prompt)
-    Loop(task, options, best, seed=seed, progress=progress, checkpoints=checkpoints).run(keep_start=True)
-    save_model(model, out)
+    task = BiTask(model, sets, options, prompt, team)
+    best = BestWeights(task.trainable, score, report, ema=options.ema, team=task.team)
+    loop = Loop(task, options, best, seed=seed, progress=progress, checkpoints=checkpoints, metrics=metrics)
+    loop.run(keep_start=True)
+    if task.team.leads:
+        save_model(model, out)
     return report
+
+
+def _load_start(start: Path, options: TrainBiOptions, device: str, seed: int, report: TrainReport) -> Encoder:
+    """The model to train, with the length that it is to read; what was changed about it goes into the report."""
+    torch.manual_seed(seed)
+    if model_kind(start) == "cross-encoder":
+        loaded, report.head, _ = as_bi_encoder(start, own_pooling(start) or "mean", options.max_length, seed)
+        encoder = Encoder.of(loaded.to(device), device, options.eval_budget)
+    else:
+        encoder = Encoder(start, device, options.eval_budget)
+    _require_smaller(options, encoder.dimension)
+    # Whatever the weights were stored in: updates of 1e-5 round away in half precision.
+    model = encoder.model.float()
+    whole = model.get_max_seq_length() or options.max_length
+    model.max_seq_length = min(options.max_length, whole)
+    if model.max_seq_length < whole:
+        report.warnings.append(f"the start read {whole} tokens, the trained model reads {model.max_seq_length}")
+    return encoder
+
+
+def _require_smaller(options: TrainBiOptions, dimension: int) -> None:
+    if options.matryoshka and max(options.matryoshka) >= dimension:
+        raise ConfigError(
+            "matryoshka dimensions must be smaller than the vector",
+            where=f"stage.{options.name}.matryoshka",
+            expected=f"below {dimension}",
+            got=f"{options.matryoshka}",
+        )

@@ -49,7 +49,7 @@ class Checkpoints:
         with new_directory(final, belongs_to=self.belongs_to, step=step) as out:
             save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, out / _TENSORS)
             write_json(out / _STATE, dict(state))
-        for old in self._found()[_KEPT:]:
+        for old in [path for path in self._found() if read_manifest(path) is not None][_KEPT:]:
             shutil.rmtree(old, ignore_errors=True)
         return final
 
@@ -60,24 +60,26 @@ class Checkpoints:
             DataError: it belongs to another training.
         """
         remove_leftovers(self.folder)
+        damaged = False
         for path in self._found():
             problem = damage(path)
             if problem is not None:
-                self.say(f"  the checkpoint {path.name} is damaged ({problem}): an earlier one is taken")
+                self.say(f"  the checkpoint {path.name} is damaged ({problem}): passed over")
+                damaged = True
                 continue
             meta = (read_manifest(path) or {"meta": {}})["meta"]
             if meta.get("belongs_to") != self.belongs_to:
                 raise DataError(
                     "this checkpoint belongs to another training",
                     where=path,
+                    expected=self.belongs_to,
+                    got=str(meta.get("belongs_to")),
                     hint=f"remove {self.folder} to start over, or run the command that began it",
                 )
             return int(meta["step"]), load_file(path / _TENSORS, device=str(device)), read_json(path / _STATE)
+        if damaged:
+            self.say("  no checkpoint is whole: the training starts over")
         return None
-
-    def remove(self) -> None:
-        """Remove all of them: the training is done."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _found(self) -> list[Path]:
         """Newest first."""

@@ -1,108 +1,116 @@
-"""Training of cross-encoders on scored pairs."""
+"""Training of cross-encoders."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from sentence_transformers import CrossEncoder
-from sentence_transformers.base.modules import Dense, Transformer
-from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import Tensor, nn
 
-from munjang.data.rows import ScoredPair, pair_key, sentences_of
+from munjang.data.rows import pairs_of
 from munjang.engine.encoder import count_tokens
 from munjang.engine.scorer import Scorer
-from munjang.models.folder import model_kind
+from munjang.models.heads import with_head
 from munjang.progress import Progress, silent
-from munjang.text import match_key, printable
+from munjang.text import printable
 from munjang.train.batches import RowSet
 from munjang.train.best import BestWeights, TrainReport
 from munjang.train.checkpoint import Checkpoints
+from munjang.train.cross_losses import LOSSES
+from munjang.train.examples import TrainRows, cross_examples, describe
 from munjang.train.features import Features
+from munjang.train.guards import CollapseGuard, probe_positions, spread_of_scores
 from munjang.train.loop import Loop, save_model
+from munjang.train.metrics import MetricsLog
+from munjang.train.objectives import common_task
 from munjang.train.options import TrainCrossOptions
+from munjang.train.targets import TargetTable
+from munjang.train.task import StepLoss
+from munjang.train.team import Team
 
 
-def in_orders(rows: list[ScoredPair], orders: str, seed: int) -> list[ScoredPair]:
-    """Pairs as they are presented: in `both` orders, in one drawn at `random`, or as `given`."""
-    turned = [ScoredPair(row.sentence2, row.sentence1, row.score) for row in rows]
-    if orders == "both":
-        return [row for pair in zip(rows, turned, strict=True) for row in pair]
-    if orders == "random":
-        draw = random.Random(seed)
-        return [row if draw.random() < 0.5 else other for row, other in zip(rows, turned, strict=True)]
-    return rows
-
-
-def random_negatives(rows: list[ScoredPair], share: float, seed: int) -> list[ScoredPair]:
-    """Pairs of sentences drawn at random from the rows, with score 0; none of them is a row.
-
-    Args:
-        rows: training pairs.
-        share: pairs to draw for each row.
-        seed: of the draw.
-    """
-    sentences = list({match_key(text): text for text in sentences_of(rows)}.values())
-    known = {key for key in (pair_key(row.sentence1, row.sentence2) for row in rows) if key[0] != key[1]}
-    wanted = min(round(len(rows) * share), len(sentences) * (len(sentences) - 1) // 2 - len(known))
-    draw = random.Random(seed)
-    drawn: list[ScoredPair] = []
-    while len(drawn) < wanted:
-        first, second = draw.choice(sentences), draw.choice(sentences)
-        key = pair_key(first, second)
-        if key not in known and key[0] != key[1]:
-            known.add(key)
-            drawn.append(ScoredPair(first, second, 0.0))
-    return drawn
-
-
-def new_cross_encoder(body: Path, pooling: str, max_length: int, device: str, seed: int) -> CrossEncoder:
-    """A cross-encoder from any transformer body, with a new head that reads the pooled tokens.
-
-    The body of a bi-encoder has its meaning in the mean of its tokens: on KorSTS dev one epoch from
-    multilingual-e5-small gave more with a mean than with the first token.
-    """
-    torch.manual_seed(seed)
-    transformer = Transformer(str(body), max_seq_length=max_length, model_kwargs={"use_safetensors": True})
-    size = transformer.get_embedding_dimension()
-    head = Dense(size, 1, activation_function=None, module_output_name="scores")
-    return CrossEncoder(modules=[transformer, Pooling(size, pooling), head], device=device)
-
-
-class PairScores:
-    """Regression of scores on 0..1 by binary cross-entropy on the logit; see `munjang.train.loop.Task`.
+class CrossTask:
+    """What a cross-encoder learns from, set by set; see `munjang.train.loop.Task`.
 
     Args:
         model: the cross-encoder under training.
-        rows: pairs as they are presented.
+        sets: rows with their objectives.
+        options: of the training.
+        seed: of orders and random negatives.
+        team: the processes that train together.
     """
 
-    def __init__(self, model: CrossEncoder, rows: list[ScoredPair]) -> None:
-        self.model, self.rows = model, rows
-        self.features = Features(model, [[row.sentence1, row.sentence2] for row in rows])
-        self.scores = torch.tensor([row.score for row in rows])
-        self.sets = [RowSet(self.features.lengths, texts=1)]
+    def __init__(
+        self,
+        model: CrossEncoder,
+        sets: Sequence[TrainRows],
+        options: TrainCrossOptions,
+        seed: int = 0,
+        team: Team | None = None,
+    ) -> None:
+        self.model, self.team = model, team or Team()
+        self.examples = [cross_examples(one, options.orders, options.negatives, seed) for one in sets]
+        self.losses = [LOSSES[one.objective.name] for one in sets]
+        self.targets = [TargetTable(part) for part in self.examples]
+        pairs: dict[tuple[str, str], int] = {}
+        self.pairs = [
+            [[pairs.setdefault((e.texts[0], text), len(pairs)) for text in e.texts[1:]] for e in part]
+            for part in self.examples
+        ]
+        self.features = Features(model, [list(pair) for pair in pairs])
+        lengths = self.features.lengths
+        self.sets = [
+            RowSet([max(lengths[i] for i in row) for row in part], texts=max(map(len, part))) for part in self.pairs
+        ]
         self.used_tokens = self.features.used.tolist()
+        self.trainable = nn.ModuleDict({"model": model})
+        self.whole_gradients: set[int] = set()
+        self._shown = [" / ".join(printable(text, 30) for text in pair) for pair in pairs]
 
-    def loss(self, number: int, rows: list[int]) -> tuple[Tensor, int, int]:
-        """See `Task.loss`."""
-        batch = self.features.batch(rows)
-        logits = self.model(batch)["scores"].view(-1)
-        loss = nn.functional.binary_cross_entropy_with_logits(logits, self.scores[rows].to(logits))
-        return loss, int(batch["attention_mask"].sum()), batch["attention_mask"].numel()
+    def loss(self, number: int, rows: list[int]) -> StepLoss:
+        """See `munjang.train.loop.Task`."""
+        pairs = [self.pairs[number][row] for row in rows]
+        width = max(map(len, pairs))
+        logits, tokens, computed = self.score([i for row in pairs for i in row])
+        mask = torch.tensor([[j < len(row) for j in range(width)] for row in pairs], device=logits.device)
+        targets = self.targets[number].of(rows, width, logits.device)
+        if self.targets[number].lists:
+            logits = logits.new_zeros(mask.shape).masked_scatter(mask, logits[:, 0])
+        return StepLoss(self.losses[number](logits, mask, targets), tokens, computed)
+
+    def score(self, pairs: list[int]) -> tuple[Tensor, int, int]:
+        """Logits of some pairs (n, outputs), their tokens, and tokens computed with padding."""
+        tokens = sum(self.features.lengths[i] for i in pairs)
+        share = self.team.share(pairs)
+        if not share:  # more processes than pairs
+            nothing = torch.zeros((0, self.model.num_labels), device=self.model.device)
+            return self.team.gather(nothing, len(pairs)), tokens, tokens
+        batch = self.features.batch(share)
+        own = self.model(batch)["scores"].float()
+        logits = self.team.gather(own.reshape(-1, self.model.num_labels), len(pairs))
+        mask = batch["attention_mask"]
+        return logits, tokens, self.team.whole(mask.numel(), int(mask.sum()), tokens)
+
+    def guard(self, seed: int) -> CollapseGuard:
+        """Watches the spread of the logits of some pairs."""
+        probes = probe_positions(len(self.features), seed)
+
+        def outputs() -> Tensor:
+            self.model.eval()
+            return self.model(self.features.batch(probes))["scores"].float().reshape(len(probes), -1).cpu()
+
+        return CollapseGuard(outputs, spread_of_scores, [self._shown[i] for i in probes[:2]])
 
     def describe(self, number: int, row: int) -> str:
-        """See `Task.describe`."""
-        one = self.rows[row]
-        return f"{printable(one.sentence1, 60)} / {printable(one.sentence2, 60)} ({one.score:.2f})"
+        """See `munjang.train.loop.Task`."""
+        return describe(self.examples[number][row])
 
 
 def train_cross(
     options: TrainCrossOptions,
-    rows: list[ScoredPair],
+    sets: Sequence[TrainRows],
     evaluate: Callable[[Scorer], float | None],
     *,
     start: Path,
@@ -111,39 +119,48 @@ def train_cross(
     device: str,
     progress: Progress = silent,
     checkpoints: Checkpoints | None = None,
+    team: Team | None = None,
+    metrics: MetricsLog | None = None,
 ) -> TrainReport:
-    """Train a cross-encoder to give scores on 0..1 and save the weights that were best on dev.
+    """Train a cross-encoder and save the weights that were best on dev.
+
+    The head is that of the objectives: one output on 0..1 for scores and ranking, three for NLI. A start with another
+    head gets the right one, warm where the two are related.
 
     Args:
         options: see `TrainCrossOptions`.
-        rows: scored pairs.
-        evaluate: scores dev with a scorer: Spearman x 100, or None where it is undefined.
-        start: folder to start from: a cross-encoder with one output goes on, any other body gets a new head.
+        sets: rows with their objectives.
+        evaluate: scores dev with a scorer: x 100, higher is better, or None where it is undefined.
+        start: folder to start from: any body, or a cross-encoder.
         out: folder to write the CrossEncoder into.
         seed: of the head, the order of rows and of dropout.
         device: such as `cpu`.
         progress: told of each step.
         checkpoints: where to save and from where to go on; None saves nothing on the way.
+        team: the processes that train together.
+        metrics: filled with loss and speed by step.
+
+    Raises:
+        ConfigError: the objectives need different heads.
+        DataError: rows that cannot teach, a loss that is not finite, a collapse.
     """
-    goes_on = model_kind(start) == "cross-encoder"
-    if goes_on:
-        scorer = Scorer(start, device, budget=options.eval_budget)
-        scorer.model.max_seq_length = min(options.max_length, scorer.model.max_seq_length or options.max_length)
-    else:
-        model = new_cross_encoder(start, options.pooling, options.max_length, device, seed)
-        scorer = Scorer.of(model, device, budget=options.eval_budget)
-    model = scorer.model
-    shown = in_orders([*rows, *random_negatives(rows, options.negatives, seed)], options.orders, seed)
-    report = TrainReport(rows=len(set(rows)), excluded=0)
-    lengths = count_tokens(model, [(row.sentence1, row.sentence2) for row in rows])
-    report.truncated = sum(n > model.max_seq_length for n in lengths)
+    task_name = common_task({one.name: one.objective for one in sets}, f"stage.{options.name}.train")
+    head = with_head(start, task_name, pooling=options.pooling, max_length=options.max_length, device=device, seed=seed)
+    model = head.model.float()  # updates of 1e-5 round away in half precision
+    scorer = Scorer.of(model, device, symmetric=task_name == "sts", budget=options.eval_budget)
+    report = TrainReport.of(sets)
+    report.head = head.said
+    pairs = [pair for one in sets for row in one.rows for pair in pairs_of(row)]
+    report.truncated = sum(n > model.max_seq_length for n in count_tokens(model, pairs))
 
     def score() -> float | None:
         model.eval()
         return evaluate(scorer)
 
-    best = BestWeights(model, score, report, ema=options.ema)
-    task = PairScores(model, shown)
-    Loop(task, options, best, seed=seed, progress=progress, checkpoints=checkpoints).run(keep_start=goes_on)
-    save_model(model, out)
+    task = CrossTask(model, sets, options, seed, team)
+    best = BestWeights(task.trainable, score, report, ema=options.ema, team=task.team)
+    loop = Loop(task, options, best, seed=seed, progress=progress, checkpoints=checkpoints, metrics=metrics)
+    loop.run(keep_start=not head.new)
+    if task.team.leads:
+        save_model(model, out)
     return report

@@ -7,91 +7,29 @@ with the weights of an unbroken one, to the bit on a CPU with the same number of
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from munjang.data.rows import ScoredPair, sentences_of
 from munjang.errors import DataError
 from munjang.progress import Progress
-from munjang.text import match_key
-from munjang.train.batches import RowSet, epoch_batches, token_budget
 from munjang.train.best import BestWeights
 from munjang.train.checkpoint import Checkpoints
+from munjang.train.guards import EARLY_STEPS
+from munjang.train.metrics import MetricsLog
 from munjang.train.options import TrainOptions
-from munjang.train.vocabulary import UsedRows, keep_used_rows, restore_all_rows, word_embedding
+from munjang.train.plan import make_plan
+from munjang.train.signals import patience
+from munjang.train.task import Task
+from munjang.train.trainable import parameter_groups, precision_of, prepare
 
 #: Norm to which a gradient is cut, as in Vaswani et al. 2017's successors and the usual trainers.
 _GRADIENT_NORM = 1.0
-#: Losses that the report holds at most; each is the mean since the one before.
-_LOSSES = 200
-
-
-def without_leaks(rows: list[ScoredPair], others: list[list[ScoredPair]]) -> list[ScoredPair]:
-    """Training rows of which neither sentence occurs in another set.
-
-    Args:
-        rows: candidates for training.
-        others: the sets that must stay unseen.
-    """
-    seen = {match_key(text) for other in others for text in sentences_of(other)}
-    return [row for row in rows if match_key(row.sentence1) not in seen and match_key(row.sentence2) not in seen]
-
-
-class Task(Protocol):
-    """What is trained: a model, its rows, and their loss."""
-
-    model: nn.Module
-    sets: list[RowSet]
-    used_tokens: Sequence[int]
-    """Ids of all tokens of the training rows."""
-
-    def loss(self, number: int, rows: list[int]) -> tuple[Tensor, int, int]:
-        """The loss of some rows of a set, tokens read, and tokens computed with padding."""
-
-    def describe(self, number: int, row: int) -> str:
-        """A row for an error message."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All batches of a training in order, as its seed decides them."""
-
-    batches: list[tuple[int, list[int]]]
-    accumulate: int
-
-    @property
-    def steps(self) -> int:
-        """Updates of the weights."""
-        return math.ceil(len(self.batches) / self.accumulate)
-
-    def of_step(self, step: int) -> list[tuple[int, list[int]]]:
-        """The batches of a step, counted from 0."""
-        return self.batches[step * self.accumulate : (step + 1) * self.accumulate]
-
-
-def make_plan(sets: Sequence[RowSet], options: TrainOptions, seed: int) -> Plan:
-    """Derive every batch from the rows' lengths, the options and the seed.
-
-    A fraction of an epoch is that share of its batches.
-    """
-    budget = options.batch_tokens or token_budget(sets, options.batch_size)
-    batches: list[tuple[int, list[int]]] = []
-    for epoch in range(math.ceil(options.epochs)):
-        once = epoch_batches(sets, budget, seed=seed, epoch=epoch)
-        share = min(options.epochs - epoch, 1)
-        batches += once[: max(math.ceil(round(len(once) * share, 6)), 1)]
-    return Plan(batches, options.accumulate)
 
 
 class Loop:
@@ -104,6 +42,7 @@ class Loop:
         seed: of order and dropout.
         progress: told of each step.
         checkpoints: where to save, or None to save nothing.
+        metrics: filled as training goes.
     """
 
     def __init__(
@@ -115,36 +54,27 @@ class Loop:
         seed: int,
         progress: Progress,
         checkpoints: Checkpoints | None = None,
+        metrics: MetricsLog | None = None,
     ) -> None:
         self.task, self.options, self.best, self.seed = task, options, best, seed
-        self.progress, self.checkpoints = progress, checkpoints
-        self.plan = make_plan(task.sets, options, seed)
+        self.progress, self.checkpoints, self.team = progress, checkpoints, task.team
+        self.metrics = MetricsLog() if metrics is None else metrics
+        self.plan = make_plan(task.sets, options, seed, smallest=max(2, self.team.size))
         self.report = best.report
-        self.report.steps = self.plan.steps
+        self.report.steps, self.report.seed = self.plan.steps, seed
         self.computed = 0
         self.since: list[float] = []
-        self.rows = self._prepare_words()
+        self.clock, self.speed = (time.monotonic(), 0), 0.0
+        self.guard = task.guard(seed)
+        self.prepared = prepare(task.model, options, task.used_tokens, seed)
         self.names = [name for name, _ in best.trained()]
         self.parameters = [parameter for _, parameter in best.trained()]
-        self.optimizer = torch.optim.AdamW(self._groups(), lr=options.learning_rate)
-
-    def _prepare_words(self) -> UsedRows | None:
-        """Freeze the word embeddings, or train the rows that occur, or all of them."""
-        if self.options.word_embeddings == "frozen":
-            word_embedding(self.task.model)[2].weight.requires_grad_(False)
-            return None
-        if self.options.word_embeddings == "all":
-            return None
-        return keep_used_rows(self.task.model, self.task.used_tokens)
-
-    def _groups(self) -> list[dict[str, Any]]:
-        """Weights with decay, and those that decay only harms: biases and the scales of layer norms."""
-        matrices = [p for p in self.parameters if p.ndim > 1]
-        vectors = [p for p in self.parameters if p.ndim <= 1]
-        return [
-            {"params": matrices, "weight_decay": self.options.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
+        self.device = self.parameters[0].device
+        self.precision = precision_of(options, self.device)
+        # The fused step is the same computation in one pass over memory.
+        self.fused = self.device.type in ("cpu", "cuda")
+        groups = parameter_groups(self.parameters, options.weight_decay)
+        self.optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, fused=self.fused)
 
     def run(self, *, keep_start: bool) -> None:
         """Train to the end, and leave the best weights in the model.
@@ -153,67 +83,77 @@ class Loop:
             keep_start: False where a head starts from random numbers, so that the start is no candidate.
 
         Raises:
-            DataError: the loss is not finite, or dev can never be scored.
+            DataError: the loss is not finite, the model collapses, or dev can never be scored.
             KeyboardInterrupt: the user stopped it; the step is finished and saved.
         """
         done = self._resume()
         if done is None:
             self.best.begin(keep=keep_start)
+            self.guard.look(0)
             done = 0
         steps = self.plan.steps
-        evaluate_at = {
-            max(round(steps * i / self.options.evaluations), 1) for i in range(1, self.options.evaluations + 1)
-        }
+        evaluate_at = self.plan.evaluated_at(self.options.evaluations)
         saved = time.monotonic()
-        with _patience() as stopped:
+        self.clock = (saved, self.report.tokens)
+        stop = False
+        with patience() as stopped:
             for step in range(done, steps):
                 self._step(step)
                 self.best.follow(step + 1)
-                if step + 1 in evaluate_at:
-                    self.best.evaluate(step + 1)
+                self._look(step + 1, step + 1 in evaluate_at)
                 self._tell(step + 1)
-                last = step + 1 == steps
-                due = time.monotonic() - saved >= self.options.checkpoint_seconds
-                if self.checkpoints is not None and ((due and not last) or stopped()):
+                stop = self.team.any(stopped())
+                # The clocks of a team differ, so the first process says when.
+                due = self.team.agree(time.monotonic() - saved >= self.options.checkpoint_seconds)
+                if self.checkpoints is not None and ((due and step + 1 < steps) or stop):
                     self._save(step + 1)
                     saved = time.monotonic()
-                if stopped():
+                if stop:
                     break
-        if stopped():  # the signal has been sent on; nobody may have been there to raise
+        if stop:  # the signal has been sent on; nobody may have been there to raise
             raise KeyboardInterrupt
+        self.report.regressed = keep_start and self.report.best_step == 0
         self.best.restore()
-        if self.rows is not None:
-            restore_all_rows(self.task.model, self.rows)
+        self.prepared.undo()
+        self.report.spread = self.guard.history
         self.report.padding = round(1 - self.report.tokens / self.computed, 4) if self.computed else 0.0
 
+    def _look(self, step: int, evaluate: bool) -> None:
+        """Watch for a collapse, and score dev if it is time; neither counts for the speed."""
+        began = time.monotonic()
+        if evaluate or step in EARLY_STEPS:
+            self.guard.look(step)
+        if evaluate:
+            self.best.evaluate(step)
+            self.metrics.log(step, dev=self.report.curve[-1]["dev"])
+        self.clock = (self.clock[0] + time.monotonic() - began, self.clock[1])
+
     def _step(self, step: int) -> None:
+        """One update of the weights."""
         self.task.model.train()
-        torch.manual_seed((self.seed << 24) + step)
+        torch.manual_seed(seed_of_step(self.seed, self.team.rank, step))
+        rate = self.options.learning_rate * self._rate(step)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.options.learning_rate * self._rate(step)
+            group["lr"] = rate
         batches = self.plan.of_step(step)
         total = 0.0
         for number, rows in batches:
-            with self._precision():
-                loss, tokens, computed = self.task.loss(number, rows)
-            value = float(loss.detach())
+            with self.precision():
+                loss, tokens, computed, partial = self.task.loss(number, rows)
+            value = self.team.total(loss) if partial else float(loss.detach())
             if not math.isfinite(value):
-                raise self._not_finite(step, value, number, rows)
+                raise self._not_finite("loss", step, value, [(number, rows)])
             (loss / len(batches)).backward()
             total += value / len(batches)
             self.report.tokens += tokens
-            self.computed += computed
+            self.computed += tokens if self.prepared.packed else computed
+        self.team.add_gradients(self.parameters, self.task.whole_gradients)
         norm = nn.utils.clip_grad_norm_(self.parameters, _GRADIENT_NORM)
         if not math.isfinite(float(norm)):
-            raise self._not_finite(step, float(norm), *batches[-1], what="gradient")
+            raise self._not_finite("gradient", step, float(norm), batches)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self._log(step + 1, total)
-
-    def _precision(self) -> contextlib.AbstractContextManager[Any]:
-        """bfloat16 where a GPU gains from it; on a CPU without matrix units it is slower than float32."""
-        cuda = self.parameters[0].device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.autocast("cuda", torch.bfloat16) if cuda else contextlib.nullcontext()
+        self._log(step + 1, total, rate)
 
     def _rate(self, step: int) -> float:
         """The share of the peak learning rate: up over the warm-up, then down to 0 in a line."""
@@ -222,26 +162,42 @@ class Loop:
             return (step + 1) / warmup
         return max(self.plan.steps - step, 0) / max(self.plan.steps - warmup, 1)
 
-    def _log(self, step: int, loss: float) -> None:
+    def _log(self, step: int, loss: float, rate: float) -> None:
         self.since.append(loss)
         if step % max(self.plan.steps // 40, 1) == 0 or step == self.plan.steps:
-            self.report.losses.append({"step": step, "loss": sum(self.since) / len(self.since)})
+            mean = sum(self.since) / len(self.since)
+            self.report.losses.append({"step": step, "loss": mean})
+            now = time.monotonic()
+            self.speed = (self.report.tokens - self.clock[1]) / max(now - self.clock[0], 1e-9)
+            self.clock = (now, self.report.tokens)
+            self.metrics.log(step, loss=mean, learning_rate=rate, tokens_per_second=round(self.speed, 1))
             self.since.clear()
 
     def _tell(self, step: int) -> None:
-        note = f"loss {self.report.losses[-1]['loss']:.3f}" if self.report.losses else ""
+        parts = []
+        recent = self.since or [self.report.losses[-1]["loss"]]
+        parts.append(f"loss {sum(recent) / len(recent):.3f}")
+        passed = time.monotonic() - self.clock[0]
+        self.speed = (self.report.tokens - self.clock[1]) / passed if self.since and passed > 0 else self.speed
+        parts.append(f"{self.speed:,.0f} tokens/s")
         if self.report.dev_best is not None:
-            note += f"  dev {self.report.dev_best:.2f}"
-        self.progress(step, self.plan.steps, note.strip())
+            parts.append(f"dev {self.report.dev_best:.2f}")
+        self.progress(step, self.plan.steps, "  ".join(parts))
 
-    def _not_finite(self, step: int, value: float, number: int, rows: list[int], what: str = "loss") -> DataError:
-        """The weights are those of the step before; say which rows did it."""
+    def _not_finite(self, what: str, step: int, value: float, batches: list[tuple[int, list[int]]]) -> DataError:
+        """The weights are those of the step before; say which rows did it, as far as they do it by themselves."""
         self.optimizer.zero_grad(set_to_none=True)
-        shown = " | ".join(self.task.describe(number, row) for row in rows[:3])
+        self.task.model.eval()
+        rows = [(number, row) for number, part in batches for row in part]
+        with torch.no_grad():
+            losses = [float(self.task.loss(number, [row]).loss) for number, row in rows]
+        guilty = [rows[i] for i, loss in enumerate(losses) if not math.isfinite(loss)]
+        shown = " | ".join(self.task.describe(*row) for row in (guilty or rows)[:3])
+        which = f"{len(guilty)} of {len(rows)} rows by themselves" if guilty else f"{len(rows)} rows together"
         return DataError(
             f"the {what} is not finite any more; the weights were not updated",
             where=f"step {step + 1} of {self.plan.steps}",
-            got=f"{value} for {len(rows)} rows, the first of them: {shown}",
+            got=f"{value} for {which}, such as {shown}",
             hint="lower learning_rate, or look at these rows",
         )
 
@@ -254,14 +210,34 @@ class Loop:
                 tensors[f"optimizer/{key}/{name}"] = value
         tensors |= {f"best/{name}": value for name, value in self.best.best.items()}
         tensors |= {f"average/{name}": value for name, value in self.best.average.items()}
-        state = {"report": self.report.as_dict(), "since": self.since, "computed": self.computed}
-        self.checkpoints.save(step, tensors, state)
+        state = {
+            "plan": self.plan.digest(),
+            "report": self.report.as_dict(),
+            "since": self.since,
+            "computed": self.computed,
+            "metrics": self.metrics.rows,
+            "guard": self.guard.history,
+        }
+        if self.team.leads:
+            self.checkpoints.save(step, tensors, state)
+        self.team.wait()
 
     def _resume(self) -> int | None:
-        found = self.checkpoints.load(self.parameters[0].device) if self.checkpoints is not None else None
+        found = None
+        for leads in (True, False):  # the first process clears away what a kill left; the others look after it
+            if self.checkpoints is not None and self.team.leads is leads:
+                found = self.checkpoints.load(self.device)
+            self.team.wait()
         if found is None:
             return None
         step, tensors, state = found
+        if state["plan"] != self.plan.digest():
+            raise DataError(
+                "this checkpoint was made with other batches",
+                where=self.checkpoints.folder,
+                got=f"{self.team.size} process(es)",
+                hint="go on with as many processes as began it, or remove the folder to start over",
+            )
         self.checkpoints.say(f"  going on from the checkpoint at step {step:,} of {self.plan.steps:,}")
         with torch.no_grad():
             for name, parameter in zip(self.names, self.parameters, strict=True):
@@ -269,7 +245,8 @@ class Loop:
         for name, parameter in zip(self.names, self.parameters, strict=True):
             prefix, suffix = "optimizer/", f"/{name}"
             self.optimizer.state[parameter] = {
-                key[len(prefix) : -len(suffix)]: value.cpu() if value.ndim == 0 else value
+                # The count of steps lies where the kind of optimizer wants it.
+                key[len(prefix) : -len(suffix)]: value if self.fused or value.ndim else value.cpu()
                 for key, value in tensors.items()
                 if key.startswith(prefix) and key.endswith(suffix) and key.count("/") == 2
             }
@@ -278,37 +255,20 @@ class Loop:
         for name, value in state["report"].items():
             setattr(self.report, name, value)
         self.since, self.computed = list(state["since"]), int(state["computed"])
+        self.metrics.restore(state["metrics"])
+        self.guard.history[:] = state["guard"]
         return step
 
 
-@contextlib.contextmanager
-def _patience() -> Iterator[Callable[[], bool]]:
-    """Lets a step be finished and saved when the user stops the training; a second signal stops at once.
+def seed_of_step(seed: int, rank: int, step: int) -> int:
+    """What a process draws a step's dropout from: 32 bits, for torch's generator on a CPU reads no more.
 
-    Yields:
-        A function that tells whether to stop. On leaving, the signal goes to whoever handled it before.
+    Args:
+        seed: of the training.
+        rank: of the process; each draws its own.
+        step: from 0.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    received: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
-
-    def take(number: int, frame: object) -> None:
-        received.append(number)
-        for each in numbers:
-            signal.signal(each, before[each])
-
-    for number in numbers:
-        signal.signal(number, take)
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number in numbers:
-            signal.signal(number, before[number])
-        if received:
-            os.kill(os.getpid(), received[0])
+    return int(np.random.SeedSequence([seed, rank, step]).generate_state(1)[0])
 
 
 def save_model(model: Any, out: Path) -> None:

@@ -2,33 +2,78 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from munjang.config.recipe import AnyModel, Neutral, ScoredPairs, StageOptions
+from munjang.config.recipe import AnyModel, Frozen, Neutral, StageOptions, TrainingRows
+from munjang.train.objectives import BI_OBJECTIVES, CROSS_OBJECTIVES, choose_objective, common_task, require_dev
+
+BiObjective = Literal[
+    "cosent",
+    "cosine",
+    "angle",
+    "contrastive",
+    "online-contrastive",
+    "mnrl",
+    "softmax",
+    "triplet",
+    "kl",
+    "margin-mse",
+    "simcse",
+    "tsdae",
+]
+CrossObjective = Literal["bce", "mse", "classes", "listnet", "binary", "margin-mse"]
+
+
+class TrainSet(Frozen):
+    """One data set of a training; in a recipe its name alone stands for it, or a table with more."""
+
+    data: TrainingRows
+    """A data set or an earlier stage; the kind of its rows decides which objectives fit."""
+    objective: str | None = None
+    """How to learn from it; by default the stage's `objective`, else the first that takes such rows."""
+    repeat: int = Field(default=1, ge=1, le=1000)
+    """How often a pass shows it: unweighted, few gold pairs drown in many silver ones."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"data": value} if isinstance(value, str) else value
+
+
+class Lora(Frozen):
+    """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685), folded into the weights at the end."""
+
+    rank: int = Field(default=16, ge=1, le=512)
+    """Rank of each update."""
+    alpha: float = Field(default=32.0, gt=0)
+    """An update is scaled by alpha / rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Before each update."""
 
 
 class TrainOptions(StageOptions):
     """What training of either kind of model takes."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     model: AnyModel
     """Where to start: a bundled model, a folder, a hub id, or an earlier stage."""
-    train: list[ScoredPairs] = Field(min_length=1)
-    """Data sets or stages whose pairs are trained on, together and shuffled."""
-    repeats: list[int] | None = None
-    """How often a pass shows each set of `train`, in their order, such as [8, 1] for few gold pairs beside many
-    silver ones: unweighted, gold drowns. Once each if not given."""
-    dev: ScoredPairs
-    """Pairs on which the best weights are chosen; never a test split."""
-    exclude: list[ScoredPairs] = Field(default_factory=list)
-    """Training pairs that share a sentence with these sets are left out and counted; name every test split."""
+    train: list[TrainSet] = Field(min_length=1)
+    """Data sets or stages that are trained on, together and shuffled, each under its own objective."""
+    objective: str | None = None
+    """Of the sets that name none of their own."""
+    dev: TrainingRows
+    """Rows on which the best weights are chosen; never a test split. Scored pairs give Spearman, NLI accuracy,
+    triplets accuracy, pairs the accuracy of finding each other, lists nDCG@10."""
+    exclude: list[TrainingRows] = Field(default_factory=list)
+    """Training rows that share a sentence with these sets are left out and counted; name every test split."""
     epochs: float = Field(default=1.0, gt=0, le=100)
-    """Passes over the training pairs."""
+    """Passes over the training rows."""
     batch_size: int = Field(default=32, ge=2)
-    """Pairs a batch on average: batches hold pairs of similar length up to a budget of tokens, so short ones more."""
+    """Rows a batch on average: batches hold rows of similar length up to a budget of tokens, so short ones more."""
     batch_tokens: Annotated[int | None, Field(ge=16)] = None
     """Padded tokens a batch, in place of `batch_size`."""
     accumulate: int = Field(default=1, ge=1)
@@ -45,51 +90,91 @@ class TrainOptions(StageOptions):
     """Train the rows of the pieces that `used` texts hold and leave the others as they are, keep all `frozen`, or
     train `all`. In a small multilingual model they are four fifths of the weights, and updating all of them is most
     of a step on a CPU and most of the memory, for rows that no text touches."""
+    freeze_layers: int = Field(default=0, ge=0)
+    """Lowest transformer layers that stay as they are, and the embeddings below them with them."""
+    lora: Lora | None = None
+    """Train low-rank adapters in place of the weights; needs the extra `munjang[lora]`."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`auto` takes bfloat16 where the device has matrix units for it (a GPU, or a CPU with AMX), else float32."""
+    gradient_checkpointing: Annotated[bool, Neutral()] = False
+    """Compute activations again in the backward pass: a third more time for much less memory, the same result."""
     evaluations: Annotated[int, Field(ge=1, le=100)] = 4
     """How often dev is scored, evenly over the training; the best weights are kept."""
     ema: float = Field(default=0.0, ge=0, lt=1)
     """Decay of an exponential moving average of the weights, such as 0.99, which dev then scores and the model
     keeps; 0 takes the weights as they are. It smooths the noise of small batches at a high learning rate."""
+    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(default_factory=list, max_length=100)
+    """Train once with each of these seeds, report mean and deviation on dev, and keep the best as the result; by
+    default once, with the recipe's seed."""
     eval_budget: Annotated[int | None, Neutral()] = None
     """Tokens a batch when scoring dev; the engine's own default if not given."""
     checkpoint_seconds: Annotated[float, Field(ge=0), Neutral()] = 300.0
     """A checkpoint is committed about this often; a killed training goes on from the last one."""
 
     @model_validator(mode="after")
-    def _one_repeat_a_set(self) -> TrainOptions:
-        if self.repeats is not None and (len(self.repeats) != len(self.train) or min(self.repeats) < 1):
-            raise ValueError(
-                f"repeats must hold one number of 1 or more for each of the {len(self.train)} sets of train"
-            )
+    def _consistent(self) -> TrainOptions:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds must differ from each other")
+        if self.lora is not None and self.freeze_layers:
+            raise ValueError("lora freezes all layers: leave out freeze_layers")
+        if self.lora is not None and self.word_embeddings == "all":
+            raise ValueError("lora leaves the word embeddings as they are: leave out word_embeddings")
         return self
+
+    def require_rows(self, kinds: Mapping[str, str]) -> None:
+        """Check objectives, heads and dev against the rows that are known before the run; see `StageOptions`."""
+        known = CROSS_OBJECTIVES if self.produces == "cross-encoder" else BI_OBJECTIVES
+        chosen = {}
+        for number, one in enumerate(self.train):
+            kind = kinds.get(f"train[{number}].data")
+            if kind is not None:
+                where = f"stage.{self.name}.train[{number}]"
+                chosen[one.data] = choose_objective(known, kind, one.objective or self.objective, where)
+        if chosen:
+            task = common_task(chosen, f"stage.{self.name}.train")
+            if "dev" in kinds:
+                require_dev(task, kinds["dev"], f"stage.{self.name}.dev")
 
 
 class TrainBiOptions(TrainOptions):
-    """Train a bi-encoder on scored pairs."""
+    """Train a bi-encoder."""
 
     kind: ClassVar[str] = "train.bi"
     produces: ClassVar[str] = "bi-encoder"
 
-    objective: Literal["cosent", "cosine", "angle"] = "cosent"
-    """`cosent` ranks pairs by their cosine (Su 2022), `cosine` regresses the cosine on the score (Reimers and
-    Gurevych 2019), `angle` ranks in complex space (Li and Li 2023, arXiv 2309.12871)."""
+    objective: BiObjective | None = None
+    """Of the sets that name none of their own: `cosent`, `cosine`, `angle`, `contrastive` and `online-contrastive`
+    learn from scored pairs; `mnrl` and `softmax` from NLI; `mnrl` from pairs, triplets and lists; `triplet` from
+    triplets; `kl` and `margin-mse` from lists with a teacher's scores; `simcse` and `tsdae` from sentences."""
+    matryoshka: list[Annotated[int, Field(ge=2, multiple_of=2)]] = Field(default_factory=list)
+    """Smaller dimensions at which the objective is asked for too, such as [256, 128, 64] (Kusupati et al. 2022, arXiv
+    2205.13147): the first numbers of a vector then serve by themselves."""
+    similarity_scale: float = Field(default=20.0, gt=0)
+    """What cosines are multiplied with before a softmax or a ranking: the inverse of the temperature."""
+    margin: float = Field(default=0.5, gt=0, le=2)
+    """Cosine distance that `triplet` and `contrastive` ask for."""
 
 
 class TrainCrossOptions(TrainOptions):
-    """Train a cross-encoder on scored pairs."""
+    """Train a cross-encoder."""
 
     kind: ClassVar[str] = "train.cross"
     produces: ClassVar[str] = "cross-encoder"
 
+    objective: CrossObjective | None = None
+    """Of the sets that name none of their own: `bce` and `mse` learn from scored pairs, `classes` from NLI, `listnet`
+    and `binary` from lists, triplets and pairs, `margin-mse` from lists with a teacher's raw scores."""
     learning_rate: float = Field(default=1e-4, gt=0, le=1e-2)
     """Peak of a linear schedule; the head starts from random numbers and needs more than a bi-encoder."""
     batch_size: int = Field(default=16, ge=2)
-    """Pairs a step."""
+    """Rows a batch on average, as for bi-encoders; a pair in two orders is two rows, a list is one."""
     orders: Literal["both", "random", "given"] = "both"
-    """Present each pair in `both` orders (twice the steps), in one drawn at `random`, or as `given`."""
-    negatives: float = Field(default=0.0, ge=0, le=10)
-    """Random pairs of the training sentences, with the lowest score, for each training pair. Few gold pairs say
-    little about unrelated sentences, and silver labels of random pairs then come out high."""
+    """Present each scored pair in `both` orders (twice the steps), in one drawn at `random`, or as `given`. Of NLI and
+    of queries and texts the order means something: they are always presented as given."""
+    negatives: float | None = Field(default=None, ge=0, le=100)
+    """Scored pairs: random pairs of the training sentences with the lowest score, for each training pair; none by default.
+    Few gold pairs say little about unrelated sentences, and silver labels of random pairs then come out high. Positive
+    pairs: random texts that a query is shown with beside its own; 4 by default."""
     pooling: Literal["mean", "cls"] = "mean"
     """What a new head reads: the mean over all tokens, right for a body that was trained as a bi-encoder, or
     the first token. Without effect if the model is a cross-encoder already."""

@@ -22,10 +22,13 @@ from munjang.data.load import load_rows
 from munjang.files import digest_file, digest_folder
 from munjang.train.bi import train_bi
 from munjang.train.checkpoint import Checkpoints
+from munjang.train.examples import TrainRows
+from munjang.train.objectives import BI_OBJECTIVES
 from munjang.train.options import TrainBiOptions
 
 start, root, kind, count = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 rows = load_rows(DataSpec(source="support:train"), ("scored-pairs",), Path()).rows[:48]
+sets = [TrainRows("t", "scored-pairs", rows, BI_OBJECTIVES["cosent"])]
 options = TrainBiOptions(
     name="m", model="m", train=["t"], dev="d", batch_size=4, epochs=5, evaluations=3, learning_rate=1e-3, ema=0.9,
     checkpoint_seconds=0,
@@ -48,7 +51,7 @@ def train(folder, said):
         return [10.0, 30.0, 40.0, 20.0][number]
 
     return train_bi(
-        options, rows, scored, start=start, out=folder / "model", seed=7, device="cpu", progress=progress,
+        options, sets, scored, start=start, out=folder / "model", seed=7, device="cpu", progress=progress,
         checkpoints=report_of,
     )
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from cyclopts import App
+from pydantic import BaseModel
 
 import munjang
 from munjang.cli.app import app, run_command
@@ -21,15 +22,19 @@ from munjang.data.catalog import CATALOG, SAMPLE_FOLDER
 from munjang.data.readers import ALIASES, ROLES
 from munjang.errors import EXIT_STATUSES
 from munjang.stages.registry import OPTIONS
+from munjang.train.objectives import BI_OBJECTIVES, CROSS_OBJECTIVES, Objective
+from munjang.train.options import Lora, TrainSet
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LANGUAGES = ("en", "ko")
 TRANSLATED = sorted(path.name for path in (ROOT / "docs" / "en").glob("*.md"))
 PACKAGE = Path(munjang.__file__).parent
-VERBS = ("run", "doctor", "train bi", "train cross", "evaluate", "index build", "search", "data", "models")
+VERBS = ("run", "doctor", "train bi", "train cross", "convert", "evaluate", "index build", "search", "data", "models")
 #: Not run here: they need a model in memory.
 HEAVY_VERBS = ("search", "index")
+#: What starts several processes of a command.
+_LAUNCHER = r"(?:torchrun|accelerate launch)(?: --\S+ \d+)* -m "
 NONE, REQUIRED, ON, OFF = {"none", "없음"}, {"required", "필수"}, {"on", "켬"}, {"off", "끔"}
 
 
@@ -77,7 +82,13 @@ def table(text: str) -> list[list[str]]:
     lines = [line for line in text.splitlines() if line.startswith("|")]
     rules = {i for i, line in enumerate(lines) if set(line) <= set("|-: ")}
     body = [line for i, line in enumerate(lines) if i not in rules and i + 1 not in rules]
-    return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in body]
+    cells = [re.split(r"(?<!\\)\|", line.strip().removeprefix("|").removesuffix("|")) for line in body]
+    return [[cell.strip().replace("\\|", "|") for cell in row] for row in cells]
+
+
+def named(cell: str) -> list[str]:
+    """What stands in a cell as code."""
+    return re.findall("`(.+?)`", cell)
 
 
 def slugs(text: str) -> set[str]:
@@ -91,7 +102,7 @@ def command_lines(text: str) -> Iterator[tuple[list[str], bool]]:
             continue
         for line in block.text.replace("\\\n", " ").splitlines():
             shown = block.language != "console" or line.startswith("$ ")
-            found = re.match(r"(?:\$ )?(?:\w+=\S* )*(?:\S*/)?munjang (?=\S)", line)
+            found = re.match(rf"(?:\$ )?(?:\w+=\S* )*(?:{_LAUNCHER}|\S*/)?munjang (?=\S)", line)
             if shown and found:
                 yield shlex.split(line[found.end() :], comments=True), "\nerror: " in block.text
 
@@ -224,6 +235,63 @@ def test_recipes_page_lists_every_field_of_data(language: str) -> None:
     for name, field in DataSpec.model_fields.items():
         expected = None if field.is_required() else field.get_default(call_default_factory=True)
         assert value_of(rows[name]) == expected, name
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(("heading", "model"), [("Several sets in one training", TrainSet), ("What is trained", Lora)])
+def test_training_page_lists_every_nested_option(heading: str, model: type[BaseModel], language: str) -> None:
+    rows = {row[0].strip("`"): row[1] for row in table(section_like(language, "training.md", heading))}
+    assert set(rows) == set(model.model_fields)
+    for name, field in model.model_fields.items():
+        assert value_of(rows[name]) == (None if field.is_required() else field.default), name
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    ("heading", "known"),
+    [("Objectives of bi-encoders", BI_OBJECTIVES), ("Objectives of cross-encoders", CROSS_OBJECTIVES)],
+)
+def test_objectives_are_those_of_the_code(heading: str, known: dict[str, Objective], language: str) -> None:
+    rows = {row[0].strip("`"): row[1:] for row in table(section_like(language, "training.md", heading))}
+    assert list(rows) == list(known)
+    for name, objective in known.items():
+        kinds, *head, about, source = rows[name]
+        assert named(kinds) == list(objective.rows), name
+        assert [cell.strip("`") for cell in head] == ([objective.task] if objective.task else []), name
+        assert source == objective.source, name
+        assert about == objective.about if language == "en" else about, name
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_objectives_by_rows_start_with_the_default(language: str) -> None:
+    rows = {named(row[0])[0]: row[1:] for row in table(section_like(language, "training.md", "Which rows teach what"))}
+    both = [known.values() for known in (BI_OBJECTIVES, CROSS_OBJECTIVES)]
+    assert set(rows) == {kind for known in both for objective in known for kind in objective.rows}
+    for kind, cells in rows.items():
+        for cell, known in zip(cells, both, strict=True):
+            assert named(cell) == [objective.name for objective in known if kind in objective.rows], kind
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_dev_measures_is_what_is_measured(language: str) -> None:
+    from munjang.evaluate.dev import DEV_METRICS
+
+    rows = {row[0].strip("`"): row[1:3] for row in table(section_like(language, "training.md", "What dev measures"))}
+    assert list(rows) == list(DEV_METRICS)
+    for kind, names in DEV_METRICS.items():
+        assert [None if cell == "-" else cell.strip("`") for cell in rows[kind]] == list(names), kind
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_numbers_of_the_guards_are_those_of_the_code(language: str) -> None:
+    from munjang.train.guards import EARLY_STEPS, PROBES
+    from munjang.train.tsdae import DELETED, FAMILIES
+
+    guards = section_like(language, "training.md", "Guards")
+    assert all(re.search(rf"(?<!\d){number}(?!\d)", guards) for number in (*EARLY_STEPS, PROBES))
+    objectives = section_like(language, "training.md", "Objectives of bi-encoders")
+    assert f"{DELETED:.0%}" in objectives
+    assert all(f"`{family}`" in objectives for family in FAMILIES)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -37,22 +37,6 @@ def test_other_seeds_and_epochs_give_other_orders() -> None:
     assert len(set(orders)) == 9
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=80),
-    st.integers(16, 2000),
-    st.integers(0, 9),
-)
-def test_no_text_twice_in_a_batch_where_others_are_negatives(
-    members: list[tuple[int, int]], budget: int, seed: int
-) -> None:
-    one = RowSet([5 + row % 7 for row in range(len(members))], texts=2, members=members)
-    batches = epoch_batches([one], budget, seed=seed, epoch=0)
-    assert sorted(row for _, rows in batches for row in rows) == list(range(len(members)))
-    for _, rows in batches:
-        texts = [text for row in rows for text in set(members[row])]
-        assert len(texts) == len(set(texts))
-
-
 def test_a_single_row_after_whole_groups_joins_a_batch() -> None:
     for count in range(1, 200):
         batches = epoch_batches([RowSet([4] * count, texts=2)], 16, seed=0, epoch=0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
-from munjang.errors import DataError
+from munjang.errors import DataError, DiskError
 from munjang.train.checkpoint import Checkpoints
 
 
@@ -60,7 +62,24 @@ def test_if_all_are_damaged_there_is_none(saved: Checkpoints, said: list[str]) -
     for path in saved.folder.iterdir():
         (path / "state.json").write_text("{}")
     assert saved.load() is None
-    assert len(said) == 2
+    assert len(said) == 3
+    assert "starts over" in said[-1]
+
+
+@pytest.mark.parametrize("call", ["fsync", "rename"])
+def test_a_disk_that_fills_in_mid_save_leaves_the_earlier_ones(
+    saved: Checkpoints, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **more: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, full)
+        with pytest.raises(DiskError) as caught:
+            saved.save(40, {"a/b": torch.zeros(4)}, {})
+    assert caught.value.exit_status == 74
+    assert saved.load()[0] == 30
+    assert [path.name for path in sorted(saved.folder.iterdir())] == ["step-00000020", "step-00000030"]
 
 
 def test_that_of_another_training_is_refused(saved: Checkpoints) -> None:
@@ -79,8 +98,3 @@ def test_what_a_kill_left_half_written_is_removed(saved: Checkpoints) -> None:
 def test_a_step_that_is_done_again_replaces_its_checkpoint(saved: Checkpoints) -> None:
     saved.save(30, {"a/b": torch.zeros(1)}, {"step": 30, "again": True})
     assert saved.load()[2] == {"step": 30, "again": True}
-
-
-def test_they_go_when_the_training_is_done(saved: Checkpoints) -> None:
-    saved.remove()
-    assert not saved.folder.exists()

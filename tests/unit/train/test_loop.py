@@ -21,13 +21,17 @@ from hypothesis import strategies as st
 from munjang.data.rows import ScoredPair, pair_key, sentences_of
 from munjang.errors import DataError
 from munjang.progress import silent
-from munjang.train import cross
+from munjang.train import examples
 from munjang.train.batches import RowSet
 from munjang.train.best import BestWeights, TrainReport
 from munjang.train.checkpoint import Checkpoints
-from munjang.train.cross import in_orders, random_negatives
-from munjang.train.loop import Loop, make_plan, without_leaks
+from munjang.train.examples import in_orders, random_negatives, without_leaks
+from munjang.train.guards import CollapseGuard
+from munjang.train.loop import Loop, seed_of_step
 from munjang.train.options import TrainOptions
+from munjang.train.plan import make_plan
+from munjang.train.task import StepLoss
+from munjang.train.team import Team
 
 
 def pairs(count: int) -> list[ScoredPair]:
@@ -100,7 +104,7 @@ class Patience(random.Random):
 def test_random_negatives_are_new_pairs_with_score_0(sentences: list[str], share: float, seed: int) -> None:
     rows = [ScoredPair(a, b, 0.9) for a, b in zip(sentences[::2], sentences[1::2], strict=False)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cross, "random", SimpleNamespace(Random=Patience))
+        patch.setattr(examples, "random", SimpleNamespace(Random=Patience))
         found = random_negatives(rows, share, seed)
         assert found == random_negatives(rows, share, seed)
     known = {pair_key(*row[:2]) for row in rows}
@@ -233,18 +237,24 @@ class Line:
         torch.manual_seed(3)
         # Dropout, so that a step draws random numbers.
         self.model = torch.nn.Sequential(torch.nn.Linear(1, 8), torch.nn.Dropout(0.3), torch.nn.Linear(8, 1))
+        self.trainable = self.model
+        self.whole_gradients: set[int] = set()
+        self.team = Team()
         self.x = torch.linspace(-1, 1, 40).unsqueeze(1)
         self.sets = [RowSet([4] * 40, texts=1)]
         self.used_tokens: list[int] = []
         self.seen: list[list[int]] = []
         self.bad: int | None = None
 
-    def loss(self, number: int, rows: list[int]) -> tuple[torch.Tensor, int, int]:
-        assert self.model.training
-        self.seen.append(rows)
+    def loss(self, number: int, rows: list[int]) -> StepLoss:
+        if self.model.training:
+            self.seen.append(rows)
         found = self.model(self.x[rows])
         loss = ((found - (3 * self.x[rows] + 2)) ** 2).mean()
-        return (loss * math.nan if self.bad in rows else loss), 4 * len(rows), 5 * len(rows)
+        return StepLoss(loss * math.nan if self.bad in rows else loss, 4 * len(rows), 5 * len(rows))
+
+    def guard(self, seed: int) -> CollapseGuard:
+        return CollapseGuard(lambda: self.model.eval()(self.x), lambda found: float(found.std()))
 
     def describe(self, number: int, row: int) -> str:
         return f"row {row}"
@@ -300,10 +310,62 @@ def test_every_epoch_shows_every_row_and_losses_fall(loop: Callable[..., Loop]) 
     assert one.report.dev_best > one.report.dev_before
 
 
-def test_gradients_add_up_to_those_of_a_larger_batch(loop: Callable[..., Loop]) -> None:
+def test_gradients_add_up_to_the_mean_over_the_batches(loop: Callable[..., Loop]) -> None:
     few, many = loop(Line(), accumulate=5), loop(Line())
     assert (few.plan.steps, many.plan.steps) == (4, 20)
     assert [b for step in range(4) for b in few.plan.of_step(step)] == many.plan.batches
+    task, seen = Line(), []
+    one = loop(task, accumulate=5)
+    task.model.eval()
+    batches = one.plan.of_step(0)
+    torch.stack(
+        [((task.model(task.x[rows]) - 3 * task.x[rows] - 2) ** 2).mean() for _, rows in batches]
+    ).mean().backward()
+    wanted = [p.grad.clone() for p in one.parameters]
+    norm = torch.nn.utils.get_total_norm(wanted)
+    one.optimizer.zero_grad()
+    task.model[1].p = 0.0
+    one.optimizer.step = lambda: seen.extend(p.grad.clone() for p in one.parameters)
+    one._step(0)
+    assert all(torch.allclose(a, b / max(float(norm), 1.0), atol=1e-5) for a, b in zip(seen, wanted, strict=True))
+
+
+def test_steps_seeds_and_processes_draw_apart() -> None:
+    cases = [(seed, rank, step) for seed in (0, 1, 257, 2**31) for rank in (0, 1, 7) for step in (0, 1, 256)]
+    draws = []
+    for case in cases:
+        torch.manual_seed(seed_of_step(*case))
+        draws.append(tuple(torch.rand(4).tolist()))
+    assert len(set(draws)) == len(cases)
+    assert seed_of_step(3, 1, 5) == seed_of_step(3, 1, 5) < 2**32
+
+
+def test_a_signal_while_dev_is_scored_at_the_end_loses_nothing(loop: Callable[..., Loop], tmp_path: Path) -> None:
+    task = Line()
+    one = loop(task, tmp_path / "work", checkpoint_seconds=1000)
+    score = one.best.score
+
+    def stop() -> float:
+        if len(task.seen) == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+        return score()
+
+    one.best.score = stop
+    with pytest.raises(KeyboardInterrupt):
+        one.run(keep_start=True)
+    again = Line()
+    rest = loop(again, tmp_path / "work")
+    rest.run(keep_start=True)
+    assert again.seen == []
+    assert rest.report.steps == 20
+
+
+def test_a_checkpoint_of_other_batches_is_refused(loop: Callable[..., Loop], tmp_path: Path) -> None:
+    one = loop(Line(), tmp_path / "work")
+    one._step(0)
+    one._save(1)
+    with pytest.raises(DataError, match="other batches"):
+        loop(Line(), tmp_path / "work", batch_size=4).run(keep_start=True)
 
 
 def test_the_learning_rate_rises_and_falls_in_a_line(loop: Callable[..., Loop]) -> None:
@@ -318,13 +380,13 @@ def test_the_learning_rate_rises_and_falls_in_a_line(loop: Callable[..., Loop]) 
 def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_rows(loop: Callable[..., Loop]) -> None:
     task = Line()
     one = loop(task)
-    task.bad = one.plan.of_step(2)[0][1][0]
+    task.bad = one.plan.of_step(2)[0][1][-1]
     last: list[dict[str, torch.Tensor]] = []
     one.progress = lambda *_: last.append(task.weights())
     with pytest.raises(DataError, match="not finite") as caught:
         one.run(keep_start=True)
     assert caught.value.where == "step 3 of 20"
-    assert f"row {task.bad}" in caught.value.got
+    assert caught.value.got == f"nan for 1 of 8 rows by themselves, such as row {task.bad}"
     assert "learning_rate" in caught.value.hint
     assert len(last) == 2
     assert all(torch.equal(value, last[-1][name]) for name, value in task.weights().items())
@@ -375,13 +437,14 @@ def test_a_signal_lets_the_step_finish_and_saves_it(
 
     task.loss = stop
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt = signal.getsignal(signal.SIGINT)
     try:
         with pytest.raises(KeyboardInterrupt):
             one.run(keep_start=True)
         assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is interrupt
     assert len(task.seen) == 7  # the step in which the signal came is finished
     again = Line()
     loop(again, tmp_path / "work").run(keep_start=True)

@@ -1,0 +1,129 @@
+"""What of a model is trained: all of it, its upper layers, the word embeddings that occur, or low-rank adapters."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from munjang.errors import ConfigError, missing_extra
+from munjang.train.options import Lora, TrainOptions
+from munjang.train.packing import pack, unpack
+from munjang.train.vocabulary import keep_used_rows, restore_all_rows, word_embedding
+
+
+class Prepared(NamedTuple):
+    """A model that is ready to be trained."""
+
+    undo: Callable[[], None]
+    """Makes it an ordinary model again, once the weights are final."""
+    packed: bool
+    """True if nothing is computed for padding."""
+
+
+def prepare(model: Any, options: TrainOptions, used_tokens: Sequence[int], seed: int) -> Prepared:
+    """Freeze, wrap and replace what the options say.
+
+    Args:
+        model: a bi-encoder or a cross-encoder.
+        options: of the training.
+        used_tokens: ids of all tokens of the training rows.
+        seed: of the adapters' first weights.
+
+    Raises:
+        ConfigError: there are fewer layers than are to be frozen.
+        UnavailableError: `lora` is asked for and peft is not installed.
+    """
+    whole = getattr(model, "transformers_model", None)
+    body, packed = getattr(whole, "base_model", None), None
+    if body is not None:
+        packed = pack(body, options.gradient_checkpointing)
+    if options.gradient_checkpointing and packed is None:
+        whole.gradient_checkpointing_enable({"use_reentrant": False})
+    undo = _choose(model, options, used_tokens, seed)
+
+    def finish() -> None:
+        if packed is not None:
+            unpack(body, packed)
+        undo()
+
+    return Prepared(finish, packed is not None)
+
+
+def _choose(model: Any, options: TrainOptions, used_tokens: Sequence[int], seed: int) -> Callable[[], None]:
+    """Freeze and wrap; returns what undoes it."""
+    if options.lora is not None:
+        return _add_lora(model, options.lora, seed)
+    if options.freeze_layers:
+        _freeze_layers(
+            model.transformers_model.base_model, options.freeze_layers, f"stage.{options.name}.freeze_layers"
+        )
+    if options.word_embeddings == "all":
+        return lambda: None
+    whole = word_embedding(model)[2]
+    if options.word_embeddings == "frozen":
+        whole.weight.requires_grad_(False)
+    if not whole.weight.requires_grad:
+        return lambda: None
+    rows = keep_used_rows(model, used_tokens)
+    return lambda: None if rows is None else restore_all_rows(model, rows)
+
+
+def _freeze_layers(body: nn.Module, count: int, where: str) -> None:
+    layers = next((m for m in body.modules() if isinstance(m, nn.ModuleList) and len(m) > 1), None)
+    there = len(layers) if layers is not None else 0
+    if count > there:
+        raise ConfigError("the model has fewer layers", where=where, expected=f"at most {there}", got=str(count))
+    for part in (body.embeddings, *layers[:count]):
+        part.requires_grad_(False)
+
+
+def _add_lora(model: Any, lora: Lora, seed: int) -> Callable[[], None]:
+    """Adapters on all linear layers of the body; heads of the model stay trained as they are."""
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError:
+        raise missing_extra("peft", "lora") from None
+    whole = model.transformers_model
+    body = whole.base_model
+    # A model for sequence classification keeps its body under a name; else the module holds the body itself.
+    parent, name = next((m, n) for m in model.modules() for n, child in m.named_children() if child is body)
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules="all-linear")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        adapted = get_peft_model(body, config)
+    setattr(parent, name, adapted)
+
+    def merge() -> None:
+        setattr(parent, name, adapted.merge_and_unload())
+        getattr(parent, name).requires_grad_(True)
+
+    return merge
+
+
+def parameter_groups(parameters: Sequence[nn.Parameter], decay: float) -> list[dict[str, Any]]:
+    """Weights with decay, and those that decay only harms: biases and the scales of layer norms."""
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def precision_of(options: TrainOptions, device: torch.device) -> Callable[[], contextlib.AbstractContextManager[Any]]:
+    """Opens the context of a forward pass: bfloat16 where it is asked for, or where the device has units for it.
+
+    On a CPU without them bfloat16 is slower than float32.
+    """
+    units = torch.cuda.is_bf16_supported() if device.type == "cuda" else has_amx() and device.type == "cpu"
+    if options.precision == "bfloat16" or (options.precision == "auto" and units):
+        return lambda: torch.autocast(device.type, torch.bfloat16)
+    return contextlib.nullcontext
+
+
+def has_amx() -> bool:
+    """True on a CPU with matrix units for bfloat16."""
+    found = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(found and found())
