@@ -20,7 +20,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 
 benchmark: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,benchmark]'
 	$(BIN)/python -m benchmarks.first_whole
+	$(BIN)/python -m benchmarks.training
 
 # torch is pinned by constraints.txt, so that no CUDA libraries of gigabytes come along by accident.
 $(READY): pyproject.toml constraints.txt
