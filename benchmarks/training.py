@@ -193,7 +193,9 @@ def main() -> None:
             runs[name].append(measure(name, arguments, full=False))
     whole = {name: measure(name, arguments, full=True) for name in who} if arguments.full else {}
     print(f"{arguments.kind}, {arguments.model}, {arguments.data}:train; {machine()}\n")
-    print(f"| trainer | samples/s | ratio | peak MB | dev after {arguments.rows:,} rows | whole epoch: samples/s | dev |")
+    print(
+        f"| trainer | samples/s | ratio | peak MB | dev after {arguments.rows:,} rows | whole epoch: samples/s | dev |"
+    )
     print("|---|---:|---:|---:|---:|---:|---:|")
     base = statistics.median(run["samples_per_second"] for run in runs[who[0]])
     for name in who:

@@ -1,8 +1,8 @@
 """An encoder that computes nothing for padding: the tokens of a batch stand one after the other, and only attention sees
 texts side by side.
 
-Four fifths of a training step are matrix products over tokens, and they run at the machine's rate for them; what is left
-to save is the tokens that are padding. The layers of BERT's family are used as they are, module by module, so weights,
+Most of a training step is matrix products over tokens, and they run at the machine's rate for them; what is left to save
+is the tokens that are padding. The layers of BERT's family are used as they are, module by module, so weights,
 adapters and names stay where they were.
 """
 
@@ -89,7 +89,7 @@ class PackedEncoder(nn.Module):
 def dropout(values: Tensor, p: float, training: bool) -> Tensor:
     """Zero a share of the values and scale up the others, as `torch.nn.functional.dropout` does.
 
-    On a CPU torch draws a double for every value, 7% of a training step; 16 bits decide as well.
+    On a CPU torch draws a number of its own for every value, which takes a visible part of a step; 16 bits decide as well.
 
     Args:
         values: of any shape.
