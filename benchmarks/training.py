@@ -115,11 +115,7 @@ def theirs(kind: str, start: Path, rows: list[Any], device: str) -> tuple[float,
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         data = Dataset.from_dict(
-            {
-                "sentence1": [row.sentence1 for row in rows],
-                "sentence2": [row.sentence2 for row in rows],
-                "label": [row.score for row in rows],
-            }
+            {name: [row[i] for row in rows] for i, name in enumerate(("sentence1", "sentence2", "label"))}
         )
         settings = arguments(
             output_dir=folder,
