@@ -33,19 +33,30 @@ def load_recipe(path: Path, kinds: Mapping[str, type[StageOptions]], overrides: 
         MissingInputError: there is no such file.
         ConfigError: the file is not TOML, or anything in it is wrong; all mistakes are listed.
     """
+    raw = read_toml(path, "recipe", "recipes/quickstart.toml is one to start from")
+    for override in overrides:
+        _apply(raw, override)
+    return parse_recipe(raw, kinds, where=str(path))
+
+
+def read_toml(path: Path, what: str, hint: str) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Args:
+        path: of the file.
+        what: it holds, and a hint, for the error where it is missing.
+
+    Raises:
+        MissingInputError: there is no such file. ConfigError: it is not TOML. DiskError: it cannot be read.
+    """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise MissingInputError(
-            "no such recipe", where=path, hint="recipes/quickstart.toml is one to start from"
-        ) from None
+        raise MissingInputError(f"no such {what}", where=path, hint=hint) from None
     except OSError as error:
         raise from_os_error(error, path, doing="read") from error
     except (ValueError, RecursionError) as error:
         raise ConfigError("this is not a TOML file", where=path, got=str(error)) from error
-    for override in overrides:
-        _apply(raw, override)
-    return parse_recipe(raw, kinds, where=str(path))
 
 
 def parse_recipe(raw: dict[str, Any], kinds: Mapping[str, type[StageOptions]], *, where: str) -> Recipe:

@@ -18,6 +18,7 @@ from munjang.errors import DataError
 from munjang.evaluate.dev import dev_metric, dev_of_encoder, dev_of_scorer
 from munjang.files import damage, lock, new_directory, read_json, read_manifest, remove_leftovers, write_json
 from munjang.models.card import describe_start, write_card
+from munjang.models.record import record_of, write_record
 from munjang.pipeline.stage import Context
 from munjang.stages.inputs import MODEL_FOLDER, load_input_rows, model_folder
 from munjang.train.best import TrainReport
@@ -74,6 +75,8 @@ def _run(
         )
         report.excluded, report.dev_metric = excluded, metric
         if context.team.leads:
+            record = record_of(row for one in sets for row in one.rows)
+            write_record(folder / MODEL_FOLDER, record, model_folder(context, options.model))
             _write(options, context, folder, report, metrics, began)
         return report.as_dict()
 
