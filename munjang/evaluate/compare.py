@@ -123,7 +123,7 @@ class Cell:
             "against": self.against.as_dict() if self.against else None,
             "truncated": sum(m.truncated for m in self.measurements),
             "contamination": first.contamination,
-            "extra": first.extra,
+            "extra": {name: value for name, value in first.extra.items() if name != "map"},
         }
 
 
