@@ -21,6 +21,9 @@ TOKENIZER_FILES = (
     "tokenizer.model",
 )
 
+#: What kinds of transformers call the number of their layers.
+_LAYER_COUNTS = ("num_hidden_layers", "n_layers", "num_layers")
+
 
 def read_settings(path: Path) -> dict[str, Any]:
     """A JSON object of a model's folder; empty where there is no such file.
@@ -110,6 +113,22 @@ def model_kind(folder: Path) -> str:
         return "bi-encoder"
     names = read_settings(folder / "config.json").get("architectures") or []
     return "cross-encoder" if any(str(n).endswith("ForSequenceClassification") for n in names) else "bi-encoder"
+
+
+def layers_of(folder: Path) -> int | None:
+    """How many layers the transformer of a model has, or None where its folder does not say.
+
+    Args:
+        folder: of the model.
+
+    Raises:
+        DataError: a file of settings is damaged.
+    """
+    first = next(iter(read_list(folder / "modules.json")), None)
+    place = folder / str(first.get("path", "")) if isinstance(first, dict) else folder
+    settings = read_settings(place / "config.json")
+    counts = (settings.get(name) for name in _LAYER_COUNTS)
+    return next((count for count in counts if isinstance(count, int)), None)
 
 
 def fingerprint_model(folder: Path) -> str:

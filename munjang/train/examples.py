@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from munjang.data.cells import NLI_LABELS
 from munjang.data.rows import LabelledPair, ScoredPair, pair_key, sentences_of, texts_of
-from munjang.errors import DataError
+from munjang.errors import DataError, Option, Phrase
 from munjang.text import match_key, printable
 from munjang.train.objectives import Objective
 
@@ -138,7 +138,7 @@ def _require_raw_scores(data: TrainRows) -> None:
             "margin-mse needs a teacher's raw logits, but all scores lie between 0 and 1",
             where=data.name,
             got=f"{min(scores):g} to {max(scores):g}",
-            hint='score the lists without a sigmoid, or train with objective = "kl"',
+            hint=Phrase("score the lists without a sigmoid, or train with {}", Option("objective", "kl")),
         )
 
 
@@ -225,7 +225,7 @@ def _with_random_texts(examples: list[Example], count: int, seed: int, where: st
             where=where,
             expected="random texts beside each positive one",
             got=f"negatives = {count}, {len(texts)} distinct texts",
-            hint="set negatives = 4, or give lists with judgements",
+            hint=Phrase("set {}, or give lists with judgements", Option("negatives", 4)),
         )
     draw = random.Random(seed)
     lists = []
