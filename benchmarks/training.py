@@ -16,7 +16,7 @@ the seed decides their order, dropout and the weights of a new head.
 forward and backward, of Munjang's own batches (their tokens without padding), by torch.mm on as many threads. The column
 beside it says which share of that each trainer reaches. What a trainer computes for padding counts against it.
 
-On a GPU (`--device cuda`) all train in bfloat16, the models attend as transformers loads them (by torch's
+On a GPU (`--device cuda`) all train in bfloat16, sentence-transformers attends as transformers loads its models (by torch's
 scaled_dot_product_attention, which takes a flash kernel where one fits), and peak MB is that of torch's tensors there.
 """
 
@@ -126,7 +126,7 @@ def products_alone(kind: str, start: Path, rows: list[Any], device: str, seed: i
         half = torch.is_autocast_enabled(place.type)
     own = {"device": place, "dtype": torch.bfloat16 if half else torch.float32}
     weights = {shape: torch.randn(shape, **own) for shape in set(layers)}
-    began, spent = 0.0, 0.0
+    spent = 0.0
     for number, chosen in make_plan(task.sets, options, seed).batches:
         count = tokens_of(kind, task, number, chosen)
         inputs = {width: torch.randn((count, width), **own) for shape in weights for width in shape}

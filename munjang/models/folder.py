@@ -55,6 +55,19 @@ def _read(path: Path, kind: type[_Json], expected: str) -> _Json:
     return value
 
 
+def read_modules(folder: Path) -> list[dict[str, Any]]:
+    """The modules of a model as `modules.json` lists them; empty for a bare transformer.
+
+    Raises:
+        DataError: the file is not a list of objects.
+    """
+    path = folder / "modules.json"
+    modules = read_list(path)
+    if not all(isinstance(entry, dict) for entry in modules):
+        raise DataError("this file is damaged", where=path, expected="a list of objects")
+    return modules
+
+
 def require_safe_folder(folder: Path) -> None:
     """Refuse a folder whose weights could run code when loaded, or that lacks weights or a tokenizer.
 
@@ -124,8 +137,8 @@ def layers_of(folder: Path) -> int | None:
     Raises:
         DataError: a file of settings is damaged.
     """
-    first = next(iter(read_list(folder / "modules.json")), None)
-    place = folder / str(first.get("path", "")) if isinstance(first, dict) else folder
+    first = next(iter(read_modules(folder)), {})
+    place = folder / str(first.get("path", ""))
     settings = read_settings(place / "config.json")
     counts = (settings.get(name) for name in _LAYER_COUNTS)
     return next((count for count in counts if isinstance(count, int)), None)

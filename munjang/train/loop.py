@@ -190,7 +190,7 @@ class Loop:
         self.optimizer.zero_grad(set_to_none=True)
         self.task.model.eval()
         rows = [(number, row) for number, part in batches for row in part]
-        with torch.no_grad():
+        with torch.no_grad(), self.precision():  # in float32 a row that overflows bfloat16 would look innocent
             losses = [float(self.task.loss(number, [row]).loss) for number, row in rows]
         guilty = [rows[i] for i, loss in enumerate(losses) if not math.isfinite(loss)]
         shown = " | ".join(self.task.describe(*row) for row in (guilty or rows)[:3])

@@ -250,4 +250,4 @@ class TrainCrossOptions(TrainOptions):
     pairs: random texts that a query is shown with beside its own; 4 by default."""
     pooling: Literal["mean", "cls"] = "mean"
     """What a new head reads: the mean over all tokens, right for a body that was trained as a bi-encoder, or
-    the first token. Without effect if the model is a cross-encoder already."""
+    the first token. A model that is a cross-encoder already keeps its own."""
