@@ -51,7 +51,7 @@ def _run(
     cross = options.produces == "cross-encoder"
     sets, (dev_kind, dev), excluded = _rows(options, context, cross)
     task = common_task({one.name: one.objective for one in sets}, options.option("train"))
-    require_dev(task, dev_kind, options.option("dev"))
+    require_dev(task, dev_kind, options.option("dev", options.dev))
     metric = dev_metric(dev_kind, dev, cross, options.dev)
 
     def once(seed: int, folder: Path, several: bool) -> dict[str, Any]:

@@ -151,11 +151,7 @@ def train_cross(
     scorer = Scorer.of(model, device, symmetric=task_name == "sts", budget=options.eval_budget)
     report = TrainReport.of(sets)
     report.head = head.said
-    report.warnings += options.length_said(model.max_seq_length)
-    if "pooling" in options.model_fields_set and model_kind(start) == "cross-encoder":
-        report.warnings.append(
-            f"pooling = {options.pooling!r} has no effect: a cross-encoder's head keeps what it reads"
-        )
+    report.warnings += [*options.length_said(model.max_seq_length), *_pooling_said(options, start)]
     pairs = [pair for one in sets for row in one.rows for pair in pairs_of(row)]
     report.truncated = sum(n > model.max_seq_length for n in count_tokens(model, pairs))
 
@@ -170,3 +166,10 @@ def train_cross(
     if task.team.leads:
         save_model(model, out)
     return report
+
+
+def _pooling_said(options: TrainCrossOptions, start: Path) -> list[str]:
+    """A sentence where a pooling was asked for that no new head reads."""
+    if "pooling" not in options.model_fields_set or model_kind(start) != "cross-encoder":
+        return []
+    return [f"pooling = {options.pooling!r} has no effect: a cross-encoder's head keeps what it reads"]

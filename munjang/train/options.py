@@ -144,13 +144,14 @@ class TrainOptions(StageOptions):
         chosen = {}
         for number, found in rows.items():
             if found is not None:
-                named, where = self.train[number].objective or self.objective, self.option(f"train[{number}]")
-                chosen[number] = choose_objective(known, found.kind, named, where)
+                one = self.train[number]
+                where = self.option(f"train[{number}]", one.data)
+                chosen[number] = choose_objective(known, found.kind, one.objective or self.objective, where)
         if chosen:
             names = {self.train[number].data: objective for number, objective in chosen.items()}
             task = common_task(names, self.option("train"))
             if "dev" in inputs:
-                require_dev(task, inputs["dev"].kind, self.option("dev"))
+                require_dev(task, inputs["dev"].kind, self.option("dev", self.dev))
         if len(chosen) == len(self.train):
             self._require_use("an objective", OPTIONS_OF_OBJECTIVES, [one.name for one in chosen.values()])
             self._require_use("rows", OPTIONS_OF_ROWS, [found.kind for found in rows.values() if found is not None])

@@ -369,7 +369,10 @@ def test_python_m_munjang_is_the_command() -> None:
         (["train", "bi", "--train", "bad.tsv", "--dev", "support:dev", "--scale", "0", "5"], ["--rejects skip"]),
         (["train", "bi", "--train", "pairs.abc", "--dev", "support:dev"], ['format = "tsv" (in a recipe)']),
         (["train", "bi", "--train", "stage:mine", "--dev", "support:dev"], ["in a recipe only", "got: stage:mine"]),
-        (["train", "bi", "--train", "support:train", "--dev", "raw.txt"], ["where: --dev", "train bi --help"]),
+        (
+            ["train", "bi", "--train", "support:train", "--dev", "raw.txt"],
+            ["where: --dev raw.txt\n", "train bi --help"],
+        ),
         (["train", "bi", "--train", "support:train", "--dev", "support:dev", "--model", "x"], ["where: --model x\n"]),
         (
             ["train", "bi", "--train", "support:train", "--dev", "support:dev", "--margin", "0.3"],

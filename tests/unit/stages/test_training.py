@@ -170,14 +170,14 @@ def test_an_objective_of_other_rows_is_named_with_its_place(folder: Path, tiny_b
     text = DATA + stage("bi", "train.bi", tiny_bi, '["support:train"]', "support:dev", 'objective = "softmax"\n')
     with pytest.raises(ConfigError, match="softmax") as caught:
         run(folder, text, tmp_path / "run")
-    assert caught.value.where == "stage.bi.train[0]"
+    assert caught.value.where == 'stage.bi.train[0] = "support:train"'
 
 
 def test_a_dev_set_of_sentences_is_refused(folder: Path, tiny_bi: Path, tmp_path: Path) -> None:
     text = stage("bi", "train.bi", tiny_bi, '["support:train"]', "raw.txt")
     with pytest.raises(ConfigError, match="cannot choose the weights of a bi-encoder") as caught:
         run(folder, text, tmp_path / "run")
-    assert caught.value.where == "stage.bi.dev"
+    assert caught.value.where == 'stage.bi.dev = "raw.txt"'
     assert not (tmp_path / "run").exists()
 
 
@@ -193,7 +193,8 @@ def test_a_misspelt_objective_is_found_before_any_work(folder: Path, tiny_bi: Pa
     text = stage("bi", "train.bi", tiny_bi, '[{ data = "support:train", objective = "cosnt" }]', "support:dev")
     with pytest.raises(ConfigError, match="no such objective") as caught:
         run(folder, text, tmp_path / "run")
-    assert (caught.value.where, caught.value.hint) == ("stage.bi.train[0]", "did you mean 'cosent'?")
+    assert caught.value.where == 'stage.bi.train[0] = "support:train"'
+    assert caught.value.hint == "did you mean 'cosent'?"
     assert not (tmp_path / "run").exists()
 
 
