@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from munjang.config.recipe import DATA_PREFIX, STAGE_PREFIX, DataSpec, Recipe, StageOptions
-from munjang.errors import ConfigError, MissingInputError, from_os_error
+from munjang.errors import ConfigError, MissingInputError, Option, Phrase, from_os_error
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -144,20 +144,32 @@ def _check_references(
         made[stage.name] = stage.produces
 
 
-def explain_validation(error: ValidationError, model: type[BaseModel], place: str) -> list[str]:
-    """One line for each wrong value: its path, what is wrong, and the closest name."""
-    lines = []
-    for item in error.errors():
-        path = place + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            lines.append(f"{path}: unknown key{_closest(item['loc'][-1], _known_keys(model, item['loc'][:-1]))}")
-        elif item["type"] == "missing":
-            lines.append(f"{path}: this key is required")
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-            got = f", got {_show(item['input'])}" if item["loc"] else ""
-            lines.append(f"{path}: {message[0].lower()}{message[1:]}{got}")
-    return lines
+def explain_validation(error: ValidationError, model: type[BaseModel], place: str) -> list[Phrase]:
+    """One line for each wrong value: its option, what is wrong, and the closest name.
+
+    Args:
+        error: of pydantic.
+        model: that was asked for.
+        place: where it stands in a recipe, such as `stage.bi`; empty where that is understood.
+    """
+    return [_explain(item, model, place) for item in error.errors()]
+
+
+def _explain(item: Any, model: type[BaseModel], place: str) -> Phrase:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).removeprefix(".")
+    # Without a path it is the whole that is wrong, and its message names the options.
+    named: Option | str = Option(path, table=place) if path else place
+    if item["type"] == "extra_forbidden":
+        near = _closest(item["loc"][-1], _known_keys(model, item["loc"][:-1]))
+        return Phrase("{}: unknown key{}", named, near)
+    if item["type"] == "missing":
+        return Phrase("{}: this key is required", named)
+    raised = (item.get("ctx") or {}).get("error")
+    message = raised.args[0] if isinstance(raised, ValueError) and raised.args else item["msg"]
+    if not isinstance(message, Phrase):
+        message = f"{message[0].lower()}{message[1:]}"
+    got = f", got {_show(item['input'])}" if path else ""
+    return Phrase("{}: {}{}" if named else "{}{}{}", named, message, got)
 
 
 def _known_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> Iterable[str]:

@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import Field, model_validator
 
 from munjang.config.recipe import AnyModel, ScoredPairs, StageOptions
+from munjang.errors import Option, Phrase
 
 
 class EvaluateOptions(StageOptions):
@@ -27,5 +28,5 @@ class EvaluateOptions(StageOptions):
     @model_validator(mode="after")
     def _known_baseline(self) -> EvaluateOptions:
         if self.baseline is not None and self.baseline not in self.models:
-            raise ValueError(f"baseline must be one of {', '.join(self.models)}")
+            raise ValueError(Phrase("{} must be one of {}", Option("baseline"), ", ".join(self.models)))
         return self

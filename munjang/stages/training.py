@@ -51,8 +51,8 @@ def _run(
     """Train once for each seed, keep the best on dev as `out/model`, and report all."""
     cross = options.produces == "cross-encoder"
     sets, (dev_kind, dev), excluded = _rows(options, context, cross)
-    task = common_task({one.name: one.objective for one in sets}, f"stage.{options.name}.train")
-    require_dev(task, dev_kind, f"stage.{options.name}.dev")
+    task = common_task({one.name: one.objective for one in sets}, options.option("train"))
+    require_dev(task, dev_kind, options.option("dev", options.dev))
     metric = dev_metric(dev_kind, dev, cross, options.dev)
 
     def once(seed: int, folder: Path, several: bool) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def _rows(options: TrainOptions, context: Context, cross: bool) -> tuple[list[Tr
     for one in options.train:
         read = load_input_rows(context, one.data, _KINDS)
         named = one.objective or options.objective
-        where = f"stage.{options.name}.train = {one.data!r}"
+        where = options.option("train", one.data)
         objective = choose_objective(known, read.kind, named, where)
         kept = without_leaks(read.rows, [dev, *unseen])
         context.readings[-1] |= {"use": "train", "used": len(kept)}
