@@ -72,8 +72,8 @@ def eval_sets(
 
 
 @pytest.fixture(scope="session")
-def tiny_nli(tiny_cross: Path) -> Path:
-    """`tiny_cross` with a random head of three classes, which it names in an order of its own."""
+def tiny_nli(tiny_cross: Path, nli_rows: list[LabelledPair]) -> Path:
+    """`tiny_cross` with a random head of three classes, each predicted now and then, in an order of its own."""
     import torch
     from sentence_transformers import CrossEncoder
 
@@ -83,9 +83,11 @@ def tiny_nli(tiny_cross: Path) -> Path:
     if not folder.exists():
         convert(tiny_cross, "nli", folder)
     model = CrossEncoder(str(folder), device="cpu")
-    torch.manual_seed(5)
-    for name, parameter in list(model.named_parameters())[-2:]:
-        torch.nn.init.normal_(parameter, std=2.0) if "weight" in name else torch.nn.init.zeros_(parameter)
+    weight, bias = list(model.parameters())[-2:]
+    with torch.no_grad():
+        weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(5)))
+        bias.zero_()
+        bias.copy_(-torch.from_numpy(model.predict([row[:2] for row in nli_rows])).mean(dim=0))
     model.config.id2label = {0: "contradiction", 1: "entailment", 2: "neutral"}
     model.config.label2id = {name: place for place, name in model.config.id2label.items()}
     model.save_pretrained(str(folder), create_model_card=False)
