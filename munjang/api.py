@@ -18,6 +18,7 @@ from munjang.config.load import explain_validation, load_recipe
 from munjang.config.recipe import DATA_PREFIX, STAGE_PREFIX, DataSpec, Frozen, Recipe, StageOptions
 from munjang.data.catalog import split_name
 from munjang.errors import ConfigError, Option, Phrase, UsageError
+from munjang.evaluate.naming import SET_PARTS, read_sets
 from munjang.files import new_directory, read_json
 from munjang.models.pieces import require_scripts
 from munjang.models.source import resolve_model
@@ -220,6 +221,30 @@ def name_data(sources: Sequence[str], settings: Mapping[str, Any]) -> tuple[list
             Phrase("without effect here: {}", given), hint="how to read applies to files; catalogue names know it"
         )
     return names, data
+
+
+def name_sets(
+    texts: Sequence[str], settings: Mapping[str, Any], *, skip_missing: bool = False, show: Show = QUIET
+) -> tuple[list[dict[str, Any]], dict[str, DataSpec]]:
+    """Sets to measure on as the stage `evaluate` names them, and how their files are read.
+
+    Args:
+        texts: see `munjang.evaluate.naming`.
+        settings: fields of `DataSpec` for files, such as `scale`; folders in the layout of BEIR need none.
+        skip_missing: leave out sets of the catalogue that are not here.
+        show: told what is left out.
+    """
+    sets = read_sets(list(texts), skip_missing, show.say)
+    parts = [(one, part) for one in sets for part in SET_PARTS if part in one]
+    plain = [(one, part) for one, part in parts if isinstance(one[part], str)]
+    names, data = name_data([one[part] for one, part in plain], settings)
+    for (one, part), name in zip(plain, names, strict=True):
+        one[part] = name
+    for one, part in parts:
+        if isinstance(one[part], dict):
+            data[one[part]["source"]] = DataSpec(**one[part])
+            one[part] = DATA_PREFIX + one[part]["source"]
+    return sets, data
 
 
 def checked_options(kind: type[_Options], place: str, **values: Any) -> _Options:

@@ -53,17 +53,21 @@ AnyModel = Annotated[str, Reference(("bi-encoder", "cross-encoder"))]
 ScoredPairs = Annotated[str, Reference(("scored-pairs",))]
 UnscoredPairs = Annotated[str, Reference(("pairs",), stage_only=True)]
 #: Kinds that one option takes stand in the order in which the columns of a file are tried for them.
-_TRAINING_ROWS = (
+_COMPARISONS = (
     "scored-pairs",
     "labelled-pairs",
     "triplets",
     "positive-pairs",
     "parallel-pairs",
     "ranked-lists",
-    "sentences",
 )
-TrainingRows = Annotated[str, Reference(_TRAINING_ROWS)]
-AnyRows = Annotated[str, Reference((*_TRAINING_ROWS, "documents"))]
+TrainingRows = Annotated[str, Reference((*_COMPARISONS, "sentences"))]
+AnyRows = Annotated[str, Reference((*_COMPARISONS, "labelled-texts", "sentences", "documents"))]
+MeasuredRows = Annotated[
+    str,
+    Reference(("scored-pairs", "labelled-pairs", "triplets", "parallel-pairs", "ranked-lists", "labelled-texts")),
+]
+LabelledTexts = Annotated[str, Reference(("labelled-texts",))]
 Documents = Annotated[str, Reference(("documents", "sentences"))]
 Queries = Annotated[str, Reference(("documents",))]
 Qrels = Annotated[str, Reference(("qrels",))]

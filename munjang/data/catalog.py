@@ -188,6 +188,15 @@ CATALOG: dict[str, Entry] = {
     "klue-dp": _text("news (KLUE-DP dev)", _CC, "klue-dp-dev.txt"),
 }
 
+#: Sets that are made of several, by name: which set is which part.
+COMPOUNDS: Mapping[str, Mapping[str, str]] = {
+    "support-search": {"documents": "support-help", "queries": "support-queries", "qrels": "support-qrels"},
+}
+#: Sets that are measured together, by name; `korean-sts` holds the four columns of the published tables.
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "korean-sts": ("korsts:test", "klue-sts:dev", "stsb:dev", "stsb_multi_mt:en:test"),
+}
+
 
 def data_folder() -> Path | None:
     """The folder that `MUNJANG_DATA` names, or None."""

@@ -6,10 +6,20 @@ import math
 import re
 from typing import Any
 
-from munjang.data.rows import Document, LabelledPair, ParallelPair, PositivePair, Qrel, RankedList, ScoredPair, Triplet
+from munjang.data.rows import (
+    Document,
+    LabelledPair,
+    LabelledText,
+    ParallelPair,
+    PositivePair,
+    Qrel,
+    RankedList,
+    ScoredPair,
+    Triplet,
+)
 from munjang.text import MAX_CHARS, TextChanges, is_blank, match_key
 
-#: nDCG's gain is 2^relevance - 1: judgements have a handful of grades, not thousands.
+#: nDCG's gain is the relevance itself: judgements have a handful of grades, and a number in the thousands is an id.
 MAX_RELEVANCE = 20
 NLI_LABELS = ("entailment", "neutral", "contradiction")
 
@@ -56,8 +66,10 @@ def build_row(kind: str, cells: dict[str, Any], scale: tuple[float, float], chan
         return ParallelPair(text("source"), text("target"))
     if kind == "ranked-lists":
         return _ranked_list(text("query"), cells["documents"], cells["scores"], changes)
+    if kind == "labelled-texts":
+        return LabelledText(text("text"), _class_name(cells["label"], changes))
     if kind == "documents":
-        return Document(text("id"), text("text"))
+        return Document(text("id"), _titled_text(cells, changes))
     if kind == "qrels":
         return Qrel(text("query_id"), text("doc_id"), _relevance(cells["relevance"]))
     return text("sentence")
@@ -84,6 +96,25 @@ def read_text(role: str, value: Any, changes: TextChanges) -> str:
     if is_blank(value):
         raise BadCellError(role, "the text is blank", value)
     return changes.clean(value)
+
+
+def _titled_text(cells: dict[str, Any], changes: TextChanges) -> str:
+    """A document's text, its title before it where there is one; either may be blank, not both."""
+    title, body = cells.get("title"), cells["text"]
+    if not isinstance(title, str) or is_blank(title):
+        return read_text("text", body, changes)
+    title = read_text("title", title, changes)
+    return (
+        title
+        if body is None or (isinstance(body, str) and is_blank(body))
+        else f"{title} {read_text('text', body, changes)}"
+    )
+
+
+def _class_name(value: Any, changes: TextChanges) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return read_text("label", value, changes)
 
 
 def _ranked_list(query: str, documents: Any, scores: Any, changes: TextChanges) -> RankedList:

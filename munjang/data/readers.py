@@ -50,10 +50,13 @@ ROLES: dict[str, tuple[str, ...]] = {
     "positive-pairs": ("anchor", "positive"),
     "parallel-pairs": ("source", "target"),
     "ranked-lists": ("query", "documents", "scores"),
+    "labelled-texts": ("text", "label"),
     "sentences": ("sentence",),
     "documents": ("id", "text"),
     "qrels": ("query_id", "doc_id", "relevance"),
 }
+#: Roles that count only where they are mapped, for files have such columns for other reasons too.
+MAPPED_ROLES: dict[str, tuple[str, ...]] = {"documents": ("title",)}
 
 
 class Rows(NamedTuple):
@@ -209,13 +212,17 @@ def _stopped(reject: Reject, path: Path) -> DataError:
 def find_column(role: str, spec: DataSpec, names: list[str]) -> str | None:
     """The column of a role among those of a file: the one that is mapped, else the first of its usual names."""
     spelled = {column_name(name): name for name in names}
+    return next((spelled[c] for c in _candidates(role, spec) if c in spelled), None)
+
+
+def _candidates(role: str, spec: DataSpec) -> tuple[str, ...]:
     wanted = spec.columns.get(role)
-    candidates = ALIASES[role] if wanted is None else (column_name(str(wanted)),)
-    return next((spelled[c] for c in candidates if c in spelled), None)
+    return ALIASES[role] if wanted is None else (column_name(str(wanted)),)
 
 
 def _columns(kind: str, spec: DataSpec, names: list[str], path: Path) -> dict[str, str]:
-    unknown = sorted(set(spec.columns) - set(ROLES[kind]))
+    mapped = tuple(role for role in MAPPED_ROLES.get(kind, ()) if role in spec.columns)
+    unknown = sorted(set(spec.columns) - {*ROLES[kind], *mapped})
     if unknown:
         raise DataError(
             "these roles do not exist for this kind of rows",
@@ -224,16 +231,15 @@ def _columns(kind: str, spec: DataSpec, names: list[str], path: Path) -> dict[st
             got=", ".join(unknown),
         )
     found = {}
-    for role in ROLES[kind]:
+    for role in (*ROLES[kind], *mapped):
         wanted = spec.columns.get(role)
-        candidates = ALIASES[role] if wanted is None else (column_name(str(wanted)),)
         column = find_column(role, spec, names)
         if column is None:
             what = f"there is no column for {role}" if wanted is None else f"there is no column {wanted!r} for {role}"
             raise DataError(
                 what,
                 where=path,
-                expected=" or ".join(candidates),
+                expected=" or ".join(_candidates(role, spec)),
                 got=f"columns {', '.join(names)}",
                 hint=Phrase("map it, such as {}", Option("columns", {role: names[0] if names else "NAME"})),
             )

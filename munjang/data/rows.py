@@ -61,6 +61,13 @@ class RankedList(NamedTuple):
     scores: tuple[float, ...]
 
 
+class LabelledText(NamedTuple):
+    """A text and its class, such as a topic: any name, compared letter by letter."""
+
+    text: str
+    label: str
+
+
 class Document(NamedTuple):
     """A text with its id: a query, or a text to be found."""
 
@@ -146,7 +153,7 @@ def texts_of(row: Any) -> tuple[str, ...]:
     """
     if isinstance(row, str):
         return (row,)
-    if isinstance(row, Document):
+    if isinstance(row, Document | LabelledText):
         return (row.text,)
     if isinstance(row, RankedList):
         return (row.query, *row.documents)

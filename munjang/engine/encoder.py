@@ -61,6 +61,8 @@ class Encoder:
         self.model.eval()
         self.budget = budget or (CPU_BUDGET if device == "cpu" else GPU_BUDGET)
         self.counts = EncodeCounts()
+        #: Distinct texts of the latest `encode` of which the end was cut off.
+        self.cut: set[str] = set()
 
     @property
     def dimension(self) -> int:
@@ -120,7 +122,7 @@ class Encoder:
         return self.model(features)["sentence_embedding"].float().cpu().numpy()
 
     def _count(self, texts: Sequence[str], distinct: list[str], lengths: list[int], limit: int) -> None:
-        over = {text for text, n in zip(distinct, lengths, strict=True) if n > limit}
+        over = self.cut = {text for text, n in zip(distinct, lengths, strict=True) if n > limit}
         self.counts.inputs += len(texts)
         self.counts.distinct += len(distinct)
         self.counts.tokens += sum(min(n, limit) for n in lengths)

@@ -61,6 +61,8 @@ class Scorer:
         self.symmetric = symmetric
         self.budget = budget or (CPU_BUDGET if device == "cpu" else GPU_BUDGET)
         self.counts = EncodeCounts()
+        #: Distinct pairs of the latest call of which the end was cut off.
+        self.cut: set[Pair] = set()
 
     def score(self, pairs: Sequence[Pair], progress: Progress = silent) -> np.ndarray:
         """Score pairs.
@@ -97,6 +99,10 @@ class Scorer:
         """
         return self._run([tuple(pair) for pair in pairs], len(pairs), False, progress)
 
+    def activated(self, logits: np.ndarray) -> np.ndarray:
+        """What `score` makes of logits of one order: the model's activation, float32 of the same shape."""
+        return self.model.activation_fn(torch.from_numpy(np.asarray(logits, np.float32))).numpy()
+
     def _run(self, shown: list[Pair], asked: int, activated: bool, progress: Progress) -> np.ndarray:
         """The outputs of pairs (n, outputs), each distinct pair computed once; the first `asked` are counted."""
         distinct = list(dict.fromkeys(shown))
@@ -110,7 +116,7 @@ class Scorer:
             progress(done, len(distinct))
         if not np.isfinite(outputs).all():
             raise DataError("the model made scores that are not finite")
-        over = {pair for pair, n in zip(distinct, lengths, strict=True) if n > limit}
+        over = self.cut = {pair for pair, n in zip(distinct, lengths, strict=True) if n > limit}
         self.counts.inputs += asked
         self.counts.distinct += len(distinct)
         self.counts.tokens += sum(min(n, limit) for n in lengths)

@@ -74,3 +74,14 @@ class Measurement:
     def units(self) -> int:
         """How many there are."""
         return len(next(iter(self.columns.values())))
+
+
+@dataclass(frozen=True)
+class Unmeasured:
+    """One model on one set, and why there is no measurement."""
+
+    subject: Subject
+    set: str
+    task: str
+    reason: str
+    """Such as that a cross-encoder has no vectors to cluster."""

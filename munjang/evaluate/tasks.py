@@ -43,9 +43,19 @@ class Metric:
             for which, column in zip(("predicted", "gold"), given, strict=True):
                 if np.ptp(column) == 0:
                     return f"all {which} scores are equal"
-        if self.statistic in (statistics.average_precision, statistics.best_f1) and not given[1].any():
-            return "no pair is positive"
+        if self.statistic in _OF_TWO_CLASSES:
+            if not given[1].any():
+                return "no pair is positive"
+            if given[1].all():
+                return "every pair is positive"
+        if self.statistic is statistics.v_measure:
+            classes = len(np.unique(given[1]))
+            if classes in (1, len(given[1])):
+                return "all texts have one class" if classes == 1 else "every text has a class of its own"
         return ""
+
+
+_OF_TWO_CLASSES = (statistics.average_precision, statistics.best_f1, statistics.best_accuracy)
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,8 @@ class Task:
     """Of a cross-encoder."""
     both: tuple[Metric, ...] = ()
     """Of a bi-encoder that finds and a cross-encoder that orders anew."""
+    parts: tuple[tuple[str, str], ...] = ()
+    """Of a set that is made of several: (name, kind of its rows), in order."""
 
     def metrics(self, model_kind: str) -> tuple[Metric, ...]:
         """Those of a `bi-encoder`, a `cross-encoder` or of `retrieve+rerank`."""
@@ -79,7 +91,7 @@ def _mean(name: str, label: str) -> Metric:
     return Metric(name, label, statistics.mean, (name,))
 
 
-def _correlations(*columns: str) -> tuple[Metric, ...]:
+def correlations(*columns: str) -> tuple[Metric, ...]:
     """Spearman and Pearson of each column of scores; of `predicted` under their plain names."""
     return tuple(
         Metric(
@@ -119,18 +131,27 @@ SIMILARITIES = ("dot", "euclidean", "manhattan")
 
 def similarity_metrics(similarities: Sequence[str]) -> tuple[Metric, ...]:
     """Correlations of the gold scores with other similarities than the cosine, such as `spearman_dot`."""
-    return _correlations(*similarities)
+    return correlations(*similarities)
 
 
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
-        Task("sts", "similarity", "scored-pairs", "pair", _correlations("predicted"), _correlations("predicted")),
+        Task("sts", "similarity", "scored-pairs", "pair", correlations("predicted"), correlations("predicted")),
         Task("pair-classification", "same or not", "scored-pairs", "pair", _PAIR_CLASSES, _PAIR_CLASSES),
         Task("nli", "inference", "labelled-pairs", "pair", _TRIPLETS, _CLASSES),
         Task("triplets", "triplets", "triplets", "triplet", _TRIPLETS, _TRIPLETS),
         Task("reranking", "reranking", "ranked-lists", "query", _RANKING, _RANKING),
-        Task("retrieval", "retrieval", "retrieval", "query", _RETRIEVAL, (), _RETRIEVAL),
+        Task(
+            "retrieval",
+            "retrieval",
+            "retrieval",
+            "query",
+            _RETRIEVAL,
+            (),
+            _RETRIEVAL,
+            (("documents", "documents"), ("queries", "documents"), ("qrels", "qrels")),
+        ),
         Task(
             "translation",
             "translation matching",
@@ -149,6 +170,18 @@ TASKS: dict[str, Task] = {
             "text",
             (Metric("v_measure", "V-measure", statistics.v_measure, ("predicted", "gold")),),
         ),
-        Task("classification", "classification", "classification", "text", _CLASSES),
+        Task(
+            "classification",
+            "classification",
+            "classification",
+            "text",
+            _CLASSES,
+            parts=(("train", "labelled-texts"), ("test", "labelled-texts")),
+        ),
     )
 }
+
+
+def task_of(kind: str) -> str | None:
+    """The task that rows of a kind are measured as unless told otherwise; None for rows that measure nothing."""
+    return next((name for name, task in TASKS.items() if task.kind == kind), None)

@@ -27,6 +27,7 @@ class SearchOptions(StageOptions):
     """Search every query of a set and measure the order before and after reranking."""
 
     kind: ClassVar[str] = "search"
+    version: ClassVar[int] = 2
     produces: ClassVar[str] = "search-report"
 
     indexes: dict[str, Index] = Field(min_length=1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import safe_open
@@ -76,3 +78,25 @@ def same_bits(first: Tensor, second: Tensor) -> bool:
         return False
     one, other = (tensor.contiguous().flatten().view(torch.uint8) for tensor in (first, second))
     return torch.equal(one, other)
+
+
+class Size(NamedTuple):
+    """How large a model is."""
+
+    parameters: int
+    megabytes: float
+    """Of the weights on disk; 1 MB is a million bytes."""
+
+
+def model_size(folder: Path) -> Size:
+    """The parameters and the weights of all modules of a model, from the headers of its safetensors alone."""
+    modules = [m for m in read_list(folder / "modules.json") if isinstance(m, dict)]
+    parts = dict.fromkeys(folder / str(module.get("path", "")) for module in modules) or [folder]
+    parameters = size = 0
+    for path in (path for part in parts for path in sorted(part.glob("*.safetensors"))):
+        size += path.stat().st_size
+        with safe_open(path, framework="pt") as tensors:
+            slices = [tensors.get_slice(key) for key in tensors.keys()]  # noqa: SIM118
+            # Old files hold the positions 0, 1, 2, ... as a tensor of whole numbers, which nobody trains.
+            parameters += sum(math.prod(s.get_shape()) for s in slices if s.get_dtype() != "I64")
+    return Size(parameters, size / 1e6)

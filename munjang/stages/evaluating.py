@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from munjang.data.rows import Document, Qrel
-from munjang.errors import DataError
+from munjang.errors import ConfigError, DataError
 from munjang.evaluate.options import EvaluateOptions
 from munjang.evaluate.report import write_evaluation
 from munjang.evaluate.retrieval import mean_estimate, ndcg, reciprocal_rank
@@ -15,14 +15,18 @@ from munjang.files import write_json
 from munjang.index.options import SearchOptions
 from munjang.index.search import Answer, Searcher
 from munjang.pipeline.stage import Context
-from munjang.stages.inputs import load_input_rows, model_folder, stage_directory
+from munjang.stages.inputs import load_input_rows, stage_directory
+from munjang.stages.sets import load_models, load_sets
 
 
 def run_evaluate(options: EvaluateOptions, context: Context, out: Path) -> dict[str, Any]:
     """Write `results.json`, `results.csv`, `rows.parquet` and `report.html`."""
+    models, sets = load_models(options, context), load_sets(options, context)
+    if any(one.task != "sts" for one in sets) or any(len(m.runs) > 1 or m.runs[0].reranker for m in models):
+        raise ConfigError("this stage writes reports of single models on scored pairs")
     result = evaluate_sts(
-        {label: model_folder(context, value) for label, value in options.models.items()},
-        {value.removeprefix("data:"): load_input_rows(context, value).rows for value in options.on},
+        {model.label: model.runs[0].folder for model in models},
+        {one.name: one.rows for one in sets},
         baseline=options.baseline,
         symmetric=options.symmetric,
         device=context.device,

@@ -31,7 +31,8 @@ from munjang.train.objectives import BI_OBJECTIVES, CROSS_OBJECTIVES, choose_obj
 from munjang.train.options import TrainBiOptions, TrainCrossOptions, TrainOptions
 from munjang.train.page import write_training_page
 
-_KINDS = tuple(ROLES)
+#: No objective learns from classes of texts: such a file is one of sentences here.
+_KINDS = tuple(kind for kind in ROLES if kind != "labelled-texts")
 _REPORT = "report.json"
 
 

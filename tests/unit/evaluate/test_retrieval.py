@@ -16,12 +16,12 @@ JUDGED = {"a": 2, "b": 1, "c": 0, "d": 2}
 
 
 def test_ndcg_by_hand() -> None:
-    # Gains 0, 3, 1 at places 1, 2, 3; the ideal order has 3, 3, 1.
-    found = 3 / math.log2(3) + 1 / math.log2(4)
-    ideal = 3 + 3 / math.log2(3) + 1 / math.log2(4)
+    # Gains 0, 2, 1 at places 1, 2, 3; the ideal order has 2, 2, 1.
+    found = 2 / math.log2(3) + 1 / math.log2(4)
+    ideal = 2 + 2 / math.log2(3) + 1 / math.log2(4)
     assert ndcg(["x", "a", "b", "c"], JUDGED, 10) == pytest.approx(found / ideal, abs=1e-12)
     assert ndcg(["x", "a", "b", "c"], JUDGED, 3) == pytest.approx(found / ideal, abs=1e-12)
-    cut = 3 / math.log2(3) / (3 + 3 / math.log2(3))
+    cut = 2 / math.log2(3) / (2 + 2 / math.log2(3))
     assert ndcg(["x", "a", "b", "d"], JUDGED, 2) == pytest.approx(cut, abs=1e-12)
 
 
