@@ -19,7 +19,10 @@ _PUBLIC = {
     "resolve_model": "munjang.models.source",
     "Encoder": "munjang.engine.encoder",
     "Scorer": "munjang.engine.scorer",
-    "evaluate_sts": "munjang.evaluate.sts",
+    "evaluate": "munjang.api",
+    "report": "munjang.api",
+    "measure": "munjang.evaluate.measure",
+    "compare": "munjang.evaluate.compare",
     "Searcher": "munjang.index.search",
     "MunjangError": "munjang.errors",
 }

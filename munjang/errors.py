@@ -18,6 +18,7 @@ EXIT_STATUSES: dict[int, str] = {
     1: "done, and the doctor found errors",
     2: "the command line could not be read",
     3: "done, but a trained model is no better on dev than its start (see --allow-regression)",
+    4: "done, but an evaluation does not reach a gate",
     65: "the data are wrong: a column, a score, an empty set",
     66: "an input is missing: a file, a model, a column",
     69: "something needed is not available: a hub, an extra that is not installed",

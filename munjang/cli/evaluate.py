@@ -1,4 +1,4 @@
-"""munjang evaluate"""
+"""munjang evaluate, munjang report"""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from cyclopts import Parameter
 from rich.markup import escape
 
 from munjang import api
-from munjang.cli.output import Reading, Running, print_json, relative, showing, stdout, table
+from munjang.cli.output import GATE_FAILED, Common, Reading, Running, print_json, relative, showing, stdout, table
 from munjang.errors import UsageError
 from munjang.evaluate.naming import read_model
-from munjang.evaluate.options import EvaluateOptions, Similarity
+from munjang.evaluate.options import Similarity
+from munjang.text import printable
 
 
 def evaluate(
@@ -23,11 +24,13 @@ def evaluate(
     similarities: Annotated[list[Similarity] | None, Parameter(consume_multiple=True, negative=())] = None,
     rerank: int = 100,
     skip_missing: Annotated[bool, Parameter(negative=())] = False,
+    gate: Path | None = None,
     out: Path = Path("evaluation"),
+    title: str = "Munjang",
     reading: Reading | None = None,
     common: Running | None = None,
 ) -> int:
-    """Measure bi-encoders and cross-encoders, with 95% intervals.
+    """Measure bi-encoders and cross-encoders on any sets, with 95% intervals and verdicts.
 
     Args:
         models: bundled:e5-small, a folder, a hub id; NAME=MODEL gives it a label in the table, BI+CROSS lets a cross-encoder
@@ -39,7 +42,9 @@ def evaluate(
         similarities: Correlate these with the scores too, beside the cosine.
         rerank: How many of the texts that a bi-encoder found the cross-encoder behind it orders anew.
         skip_missing: Leave out sets of the catalogue that are not here, and say so.
-        out: Folder for results.json, results.csv, rows.parquet and report.html; must not exist.
+        gate: TOML file of what must be reached; exit status 4 where something is not.
+        out: Folder of results: new, or of earlier evaluations, to which this one is added.
+        title: Of the page.
     """
     common = common or Running()
     if not models:
@@ -49,48 +54,136 @@ def evaluate(
         raise UsageError("two models have the same label", hint="give each its own: NAME=MODEL")
     if baseline is None and len(labelled) > 1:
         baseline = next(iter(labelled))
+    gates = _gates(gate)
     with showing(common.json) as show:
-        settings = (reading or Reading()).settings()
-        sets, data = api.name_sets(on, settings, skip_missing=skip_missing, show=show)
-        options = api.checked_options(
-            EvaluateOptions,
-            "evaluate",
-            name="evaluate",
-            models=labelled,
-            on=sets,
+        found, _ = api.evaluate(
+            labelled,
+            on,
+            out,
             baseline=baseline,
             symmetric=symmetric,
-            similarities=similarities or [],
+            similarities=similarities or (),
             rerank=rerank,
+            skip_missing=skip_missing,
+            title=title,
+            device=common.device,
+            show=show,
+            **(reading or Reading()).settings(),
         )
-        report = api.run_stage(options, out, data=data, device=common.device, show=show)
+    outcomes = _check(gates, found)
     if common.json:
-        print_json(report)
-        return 0
-    console = stdout()
-    console.print(evaluation_table(report, "evaluation"))
-    console.print(f"report: {relative(out / 'report.html')}", soft_wrap=True)
+        print_json({**found.as_dict(), "gates": [vars(outcome) for outcome in outcomes]})
+    else:
+        _print(found.as_dict(), out, title)
+        for outcome in outcomes:
+            word = "[green]passed[/]" if outcome.passed else "[bold red]FAILED[/]"
+            stdout().print(f"gate {word}: {escape(printable(outcome.sentence))}", soft_wrap=True)
+    return 0 if all(outcome.passed for outcome in outcomes) else GATE_FAILED
+
+
+def report(
+    *folders: Path,
+    out: Path = Path("report"),
+    baseline: str | None = None,
+    title: str = "Munjang",
+    common: Common | None = None,
+) -> int:
+    """Make one page of the results of several evaluations or runs.
+
+    Args:
+        folders: Folders that munjang evaluate wrote, or directories of runs with an evaluate stage.
+        out: Folder for results.json, results.csv and report.html; those of an earlier report are replaced.
+        baseline: Label of the model that the others are compared with; none by default.
+        title: Of the page.
+    """
+    common = common or Common()
+    if not folders:
+        raise UsageError("name at least one folder of results")
+    found = api.report(folders, out, baseline=baseline, title=title).as_dict()
+    if common.json:
+        print_json(found)
+    else:
+        _print(found, out, title)
     return 0
 
 
-def evaluation_table(report: dict[str, Any], title: str) -> Any:
-    """The table of an evaluation's report: one row a model, one column a set."""
-    from munjang.evaluate.metrics import Estimate
+def _gates(path: Path | None) -> list[Any]:
+    if path is None:
+        return []
+    from munjang.evaluate.gate import load_gates
+
+    return load_gates(path)
+
+
+def _check(gates: list[Any], found: Any) -> list[Any]:
+    if not gates:
+        return []
+    from munjang.evaluate.gate import check_gates
+
+    return check_gates(gates, found)
+
+
+def _print(found: dict[str, Any], out: Path, title: str) -> None:
+    console = stdout()
+    console.print(evaluation_table(found, title))
+    for line in verdicts(found):
+        console.print(line, soft_wrap=True)
+    console.print(f"report: {relative(out / 'report.html')}", soft_wrap=True)
+
+
+def evaluation_table(found: dict[str, Any], title: str) -> Any:
+    """The table of an evaluation: one row a model, one column a set."""
+    sets, cells = list(found["sets"]), {(c["model"], c["set"]): c for c in found["cells"]}
+    reasons = {(m["model"], m["set"]): m["reason"] for m in found["missing"]}
+    view = table(f"{escape(title)}: x 100 with 95% intervals", "model", "kind", *map(escape, sets), "speed")
+    for model, about in found["models"].items():
+        texts = [
+            escape(_cell_text(cells[model, name], found["baseline"]) if (model, name) in cells else f"- {reason}")
+            for name in sets
+            for reason in (reasons.get((model, name), ""),)
+        ]
+        view.add_row(escape(model), about.get("kind", ""), *texts, _speed_text(about), end_section=True)
+    return view
+
+
+def _cell_text(cell: dict[str, Any], baseline: str | None) -> str:
+    from munjang.evaluate.compare import Estimate
     from munjang.evaluate.report import format_estimate
 
-    sets = list(report["sets"])
-    view = table(f"{escape(title)}: Spearman x 100 with 95% intervals", "model", "kind", *map(escape, sets))
-    cells = {(c["model"], c["set"]): c for c in report["cells"]}
-    for model, about in report["models"].items():
-        texts = []
-        for name in sets:
-            cell = cells[model, name]
-            text = (
-                format_estimate(Estimate.of(cell["spearman"]))
-                + f"\nPearson {format_estimate(Estimate.of(cell['pearson']))}"
-            )
-            if cell["against_baseline"]:
-                text += f"\n{format_estimate(Estimate.of(cell['against_baseline']), signed=True)} vs {escape(report['baseline'])}"
-            texts.append(text)
-        view.add_row(escape(model), about["kind"], *texts, end_section=True)
-    return view
+    lines = []
+    for number, (name, estimate) in enumerate(cell["metrics"].items()):
+        text = format_estimate(Estimate.of(estimate))
+        deviation = cell["deviations"][name]
+        lines.append(f"{name} {text}" + (f" ±{deviation:.2f} over {cell['runs']}" if deviation is not None else ""))
+        if number == 0 and cell["against"]:
+            difference = format_estimate(Estimate.of(cell["against"]["difference"]), signed=True)
+            lines.append(f"  {difference} vs {baseline}: {cell['against']['verdict']}")
+    seen = cell["contamination"]
+    if seen and (seen["units"] or seen["texts"]):
+        lines.append(f"  trained on {seen['units']:,} of its rows, {seen['texts']:,} of its texts")
+    return "\n".join(lines)
+
+
+def _speed_text(about: dict[str, Any]) -> str:
+    from munjang.evaluate.report import format_quantity
+
+    speed = about.get("speed")
+    lines = [f"{format_quantity(speed['per_second'])} {speed['unit']}/s"] if speed else []
+    if speed and speed["p50_ms"] is not None:
+        lines.append(f"p50 {format_quantity(speed['p50_ms'])} ms")
+    if about.get("megabytes"):
+        lines.append(f"{format_quantity(about['megabytes'])} MB")
+    return "\n".join(lines)
+
+
+def verdicts(found: dict[str, Any]) -> list[str]:
+    """One line a model and set: better or worse than the baseline, or not told apart from it."""
+    words = {"win": "better than", "worse": "WORSE than", "tie": "not told apart from"}
+    lines = []
+    for cell in found["cells"]:
+        against = cell["against"]
+        if against and against["verdict"] in words:
+            difference = f"{against['difference']['value']:+.2f}, p = {against['p_holm']:.4f}"
+            text = f"{cell['model']} on {cell['set']}: {words[against['verdict']]} {found['baseline']} ({difference})"
+            lines.append(escape(printable(text)))
+    return lines

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Exit status of a training that did not beat its start; see `munjang.errors.EXIT_STATUSES`.
 REGRESSED = 3
+#: Exit status of an evaluation of which a gate was not met.
+GATE_FAILED = 4
 
 
 @Parameter(name="*")

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from rich.markup import escape
 
 from munjang import api
-from munjang.cli.evaluate import evaluation_table
+from munjang.cli.evaluate import evaluation_table, verdicts
 from munjang.cli.output import (
     REGRESSED,
     Running,
@@ -21,7 +21,6 @@ from munjang.cli.output import (
     stdout,
     table,
 )
-from munjang.text import printable
 
 
 def run(
@@ -105,22 +104,8 @@ def _print(result: api.RunResult) -> None:
         console.print(f'search: {program()} search {relative(result.directory)} "질문을 여기에"', soft_wrap=True)
 
 
-def verdicts(report: dict[str, Any]) -> list[str]:
-    """One line a model and set: better, worse, or not told apart from the baseline."""
-    lines = []
-    for cell in report["cells"]:
-        difference = cell["against_baseline"]
-        if not difference or difference["low"] is None:
-            continue
-        better, worse = difference["low"] > 0, difference["high"] < 0
-        word = "better than" if better else "WORSE than" if worse else "not told apart from"
-        text = f"{cell['model']} on {cell['set']}: {word} {report['baseline']} ({difference['value']:+.2f})"
-        lines.append(escape(printable(text)))
-    return lines
-
-
 def _search_table(report: dict[str, Any]) -> Any:
-    from munjang.evaluate.metrics import Estimate
+    from munjang.evaluate.compare import Estimate
     from munjang.evaluate.report import format_estimate
 
     k = report["top_k"]

@@ -323,6 +323,22 @@ def _interval(value: float, drawn: np.ndarray) -> Estimate:
     return Estimate(100 * value, 100 * float(low), 100 * float(high))
 
 
+def mean_estimate(values: Sequence[float | None], seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
+    """Mean x 100 over the units that have a value, with its interval.
+
+    Args:
+        values: one a unit, such as a query's nDCG or the difference of two; None where it has none.
+        seed: of the resampling. resamples: how many.
+    """
+    defined = np.array([value for value in values if value is not None], np.float64)
+    if not len(defined):
+        return Estimate(None, reason="no query has a relevant document")
+    if len(defined) < LEAST_UNITS:
+        return _interval(float(defined.mean()), np.empty(0))
+    drawn = [statistics.mean(defined, weights) for weights in resampled_weights(len(defined), seed, resamples)]
+    return _interval(float(defined.mean()), np.concatenate(drawn))
+
+
 def _deviation(values: list[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return 100 * float(np.std(known, ddof=1)) if len(known) > 1 else None

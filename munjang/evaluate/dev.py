@@ -13,7 +13,7 @@ from munjang.engine.encoder import Encoder, cosine_of_rows, normalise
 from munjang.engine.scorer import Scorer
 from munjang.engine.topk import top_k
 from munjang.errors import DataError
-from munjang.evaluate.metrics import spearman
+from munjang.evaluate.statistics import spearman, whole
 from munjang.evaluate.sts import cosine_of_pairs, gold_scores
 
 #: What a dev set of each kind measures, as reports name it: (bi-encoders, cross-encoders); None where there is nothing.
@@ -61,7 +61,7 @@ def dev_metric(kind: str, rows: Sequence[Any], cross: bool, where: str) -> str:
 def dev_of_encoder(encoder: Encoder, kind: str, rows: Sequence[Any]) -> float | None:
     """What a bi-encoder reaches on a dev set: see `DEV_METRICS`; None where it is undefined."""
     if kind == "scored-pairs":
-        return _times_100(spearman(cosine_of_pairs(encoder, list(rows)), gold_scores(list(rows))))
+        return _times_100(whole(spearman, cosine_of_pairs(encoder, list(rows)), gold_scores(list(rows))))
     if kind in ("triplets", "labelled-pairs"):
         triplets = list(rows) if kind == "triplets" else triplets_of_nli(rows)
         vectors = encoder.encode(sentences_of(triplets))
@@ -81,7 +81,7 @@ def dev_of_encoder(encoder: Encoder, kind: str, rows: Sequence[Any]) -> float | 
 def dev_of_scorer(scorer: Scorer, kind: str, rows: Sequence[Any]) -> float | None:
     """What a cross-encoder reaches on a dev set: see `DEV_METRICS`; None where it is undefined."""
     if kind == "scored-pairs":
-        return _times_100(spearman(scorer.score([row[:2] for row in rows]), gold_scores(list(rows))))
+        return _times_100(whole(spearman, scorer.score([row[:2] for row in rows]), gold_scores(list(rows))))
     if kind == "labelled-pairs":
         classes = scorer.logits([row[:2] for row in rows]).argmax(axis=1)
         return 100 * float((classes == [NLI_LABELS.index(row.label) for row in rows]).mean())

@@ -30,8 +30,8 @@ from munjang.evaluate.measurement import Measurement, Speed, Subject, Unmeasured
 from munjang.evaluate.outputs import PairLogits, Vectors, median_ms
 from munjang.evaluate.rankings import DEPTH, Judged, judged_queries
 from munjang.evaluate.sets import EvalSet, ModelSpec, Run
-from munjang.files import digest_bytes
-from munjang.models.folder import fingerprint_model, model_kind, require_kind
+from munjang.evaluate.textmap import text_map
+from munjang.models.folder import model_kind, require_kind
 from munjang.models.heads import cross_task
 from munjang.models.weights import model_size
 from munjang.progress import Progress, silent
@@ -157,9 +157,10 @@ class _MeasuredRun:
             p50 = median_ms(lambda text, use=use: encoder.encode([text], use), texts)
             truncated = sum(vectors.truncated(some, name) for name, some in uses[number])
             speed = Speed(vectors.per_second, p50, "texts")
-            results[number] = self._result(
-                one, lambda one=one: bi_outcome(one, vectors, self.settings), truncated, speed
-            )
+            result = self._result(one, lambda one=one: bi_outcome(one, vectors, self.settings), truncated, speed)
+            if isinstance(result, Measurement):
+                result.extra["map"] = text_map(result, vectors.of(texts, use), texts)
+            results[number] = result
         return results
 
     def _scored(self, sets: dict[int, EvalSet]) -> dict[int, Result]:
@@ -246,15 +247,9 @@ class _MeasuredRun:
 
 
 def _subject(label: str, run: Run, kind: str) -> Subject:
-    folders = [run.folder, *([run.reranker] if run.reranker else [])]
-    fingerprints = [fingerprint_model(folder) for folder in folders]
-    sizes = [model_size(folder) for folder in folders]
+    sizes = [model_size(folder) for folder in run.folders]
     return Subject(
-        label,
-        kind,
-        fingerprints[0] if len(folders) == 1 else digest_bytes("+".join(fingerprints).encode()),
-        sum(size.parameters for size in sizes),
-        sum(size.megabytes for size in sizes),
+        label, kind, run.fingerprint, sum(size.parameters for size in sizes), sum(size.megabytes for size in sizes)
     )
 
 

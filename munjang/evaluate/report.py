@@ -21,6 +21,10 @@ from munjang.page import figure_html, render_page, write_page
 
 JSON_FILE, CSV_FILE, PAGE_FILE = "results.json", "results.csv", "report.html"
 _WORST = 50
+_COLUMNS = (
+    *("model", "kind", "set", "task", "units", "metric", "value", "low", "high", "deviation", "reason"),
+    *("against", "difference", "difference_low", "difference_high", "p", "p_holm", "p_williams", "verdict"),
+)
 
 
 @dataclass
@@ -71,10 +75,7 @@ def results_csv(table: Table) -> str:
     """One line a model, set and metric; numbers x 100, empty where undefined."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    writer.writerow(
-        ["model", "kind", "set", "task", "units", "metric", "value", "low", "high", "deviation", "reason"]
-        + ["against", "difference", "difference_low", "difference_high", "p", "p_holm", "p_williams", "verdict"]
-    )
+    writer.writerow(_COLUMNS)
     for cell in table.cells:
         first = cell.first
         for name, estimate in cell.estimates.items():
@@ -167,7 +168,9 @@ def _section(table: Table, name: str, place: int) -> Section:
     section = Section(name, task.label, every[0].first.units, task.unit)
     if cells:
         shown = _shown(cells)
-        section.plots = _pair_plots(table, cells, shown, place) if _has_scores(shown) else _unit_plots(table, cells, place)
+        section.plots = (
+            _pair_plots(table, cells, shown, place) if _has_scores(shown) else _unit_plots(table, cells, place)
+        )
         section.plots += _optional("문장 지도", "Map of the texts", plots.text_map(_mapped(cells)), f"map-{place}", 460)
         section.worst_of, section.worst = shown.label, _worst(shown)
     return section
@@ -196,7 +199,10 @@ def _pair_plots(table: Table, cells: list[Cell], shown: Cell, place: int) -> lis
     found.append(Plot(f"정답별 점수 분포: {shown.label}", f"Scores by gold: {shown.label}", by_label))
     crosses = [c for c in cells if c.first.subject.kind == "cross-encoder"]
     return found + _optional(
-        "교차 인코더 점수의 신뢰도", "Reliability of cross-encoders", plots.reliability(crosses, table), f"reliable-{place}"
+        "교차 인코더 점수의 신뢰도",
+        "Reliability of cross-encoders",
+        plots.reliability(crosses, table),
+        f"reliable-{place}",
     )
 
 

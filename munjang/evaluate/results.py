@@ -179,6 +179,39 @@ def load_measurement(folder: Path) -> Measurement:
         raise DataError("this measurement cannot be read", where=folder, got=str(error)[:200]) from error
 
 
+def latest(folders: list[Path]) -> tuple[list[Measurement], dict[tuple[str, str], str]]:
+    """What was measured last in some folders under each label on each set, for one table.
+
+    A label that stands for different models in two folders gets the name of the folder behind it in the later one.
+
+    Returns:
+        The measurements, and (label, set) -> why one was left out: its set has other rows by now.
+
+    Raises:
+        MissingInputError: a folder holds none.
+    """
+    cells: dict[tuple[str, str], list[Measurement]] = {}
+    owners: dict[str, Path] = {}
+    for place, results in collect(folders):
+        for past in results.history():
+            fresh: dict[tuple[str, str], list[Measurement]] = {}
+            for one in results.of_past(past):
+                label = one.subject.label
+                name = label if owners.setdefault(label, place) == place else _told_apart(label, place, one, cells)
+                fresh.setdefault((name, one.set), []).append(renamed(one, name, one.set))
+            cells |= fresh
+    rows = {name: some[0].set_fingerprint for (_, name), some in cells.items()}
+    old = {key for key, some in cells.items() if some[0].set_fingerprint != rows[key[1]]}
+    reasons = dict.fromkeys(old, "measured on other rows of this name")
+    return [one for key, some in cells.items() if key not in old for one in some], reasons
+
+
+def _told_apart(label: str, place: Path, one: Measurement, cells: dict[tuple[str, str], list[Measurement]]) -> str:
+    """The label itself where the same model stands behind it in both folders."""
+    known = {m.subject.fingerprint for (name, _), some in cells.items() if name == label for m in some}
+    return label if one.subject.fingerprint in known else f"{label} ({place.name})"
+
+
 def collect(folders: list[Path]) -> Iterator[tuple[Path, Results]]:
     """The results in some folders: results themselves, or runs whose evaluate stages hold some, oldest first.
 

@@ -1,4 +1,4 @@
-"""Measures of a ranking, query by query, and their means with intervals.
+"""Measures of a ranking, query by query.
 
 What counts as relevant is a judgement above 0. A query without a relevant document has no value: it says nothing of a
 model. Documents that nobody judged count as not relevant.
@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-
-from munjang.evaluate.metrics import Estimate, bootstrap_rows
 
 Judgements = Mapping[str, float]
 
@@ -68,15 +66,3 @@ def average_precision(ranking: Sequence[str], relevance: Judgements, k: int | No
 
 def _relevant(relevance: Judgements) -> set[str]:
     return {i for i, judgement in relevance.items() if judgement > 0}
-
-
-def mean_estimate(values: list[float | None], seed: int = 0) -> Estimate:
-    """Mean x 100 over the queries that have a value, with a 95% bootstrap interval over queries."""
-    defined = np.array([v for v in values if v is not None], np.float64)
-    if not len(defined):
-        return Estimate(None, None, None, "no query has a relevant document")
-    if len(defined) == 1:
-        return Estimate(100 * float(defined[0]), None, None, "one query")
-    resampled = defined[bootstrap_rows(len(defined), seed)].mean(axis=1)
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    return Estimate(100 * float(defined.mean()), 100 * float(low), 100 * float(high))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from munjang.data.rows import Document, LabelledText, Qrel, sentences_of
 from munjang.evaluate.tasks import TASKS
 from munjang.files import canonical_json, digest_bytes
+from munjang.models.folder import fingerprint_model
 
 
 class RetrievalRows(NamedTuple):
@@ -59,11 +60,23 @@ class EvalSet:
         return sentences_of(list(self.rows.test if isinstance(self.rows, ClassificationRows) else self.rows))
 
 
-class Run(NamedTuple):
+@dataclass(frozen=True)
+class Run:
     """One trained model: its folder, and a cross-encoder that orders anew what it finds."""
 
     folder: Path
     reranker: Path | None = None
+
+    @property
+    def folders(self) -> list[Path]:
+        """Of all its weights."""
+        return [self.folder, *([self.reranker] if self.reranker else [])]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of all its files."""
+        each = [fingerprint_model(folder) for folder in self.folders]
+        return each[0] if len(each) == 1 else digest_bytes("+".join(each).encode())
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ weights, NaN where it is undefined there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -32,6 +32,19 @@ def resampled_weights(units: int, seed: int = 0, resamples: int = RESAMPLES) -> 
         drawn = draw.integers(0, units, size=(count, units))
         drawn += np.arange(count)[:, None] * units
         yield np.bincount(drawn.ravel(), minlength=count * units).reshape(count, units).astype(np.float64)
+
+
+def whole(statistic: Callable[..., np.ndarray], *columns: np.ndarray) -> float | None:
+    """A statistic of all units, each counted once; None where it is undefined.
+
+    Args:
+        statistic: of this module. columns: what it takes of the units, (n,) each.
+    """
+    columns = tuple(np.asarray(column, np.float64) for column in columns)
+    if not len(columns[0]) or not all(np.isfinite(column).all() for column in columns):
+        return None
+    value = float(statistic(*columns, np.ones((1, len(columns[0]))))[0])
+    return value if np.isfinite(value) else None
 
 
 def mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -1,39 +1,97 @@
-"""The stages evaluate and search: the table before and after, for similarity and for retrieval."""
+"""The stages evaluate and search: any models on any sets, and the two orders of a search."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from munjang.data.rows import Document, Qrel
-from munjang.errors import ConfigError, DataError
+from munjang.errors import DataError
+from munjang.evaluate.changes import Change, changes
+from munjang.evaluate.compare import Table, compare, mean_estimate
+from munjang.evaluate.measure import measure
+from munjang.evaluate.measurement import Measurement
 from munjang.evaluate.options import EvaluateOptions
-from munjang.evaluate.report import write_evaluation
-from munjang.evaluate.retrieval import mean_estimate, ndcg, reciprocal_rank
-from munjang.evaluate.sts import evaluate_sts
+from munjang.evaluate.report import write_report
+from munjang.evaluate.results import Results, measurement_key, renamed
+from munjang.evaluate.retrieval import ndcg, reciprocal_rank
+from munjang.evaluate.sets import EvalSet, ModelSpec, Run
 from munjang.files import write_json
 from munjang.index.options import SearchOptions
 from munjang.index.search import Answer, Searcher
+from munjang.models.record import TrainingRecord, read_record, seen_before
 from munjang.pipeline.stage import Context
 from munjang.stages.inputs import load_input_rows, stage_directory
 from munjang.stages.sets import load_models, load_sets
 
 
 def run_evaluate(options: EvaluateOptions, context: Context, out: Path) -> dict[str, Any]:
-    """Write `results.json`, `results.csv`, `rows.parquet` and `report.html`."""
+    """Write `measurements/`, `results.json`, `results.csv` and `report.html`."""
+    return evaluate_into(Results(out), options, context)[0].as_dict()
+
+
+def evaluate_into(results: Results, options: EvaluateOptions, context: Context) -> tuple[Table, list[Change]]:
+    """Measure what the results do not hold yet, compare all, and write the report beside them.
+
+    Returns:
+        The table, and what changed since the evaluation before.
+    """
     models, sets = load_models(options, context), load_sets(options, context)
-    if any(one.task != "sts" for one in sets) or any(len(m.runs) > 1 or m.runs[0].reranker for m in models):
-        raise ConfigError("this stage writes reports of single models on scored pairs")
-    result = evaluate_sts(
-        {model.label: model.runs[0].folder for model in models},
-        {one.name: one.rows for one in sets},
-        baseline=options.baseline,
-        symmetric=options.symmetric,
-        device=context.device,
-        progress=context.progress,
-    )
-    write_evaluation(result, out, context.recipe.title)
-    return result.as_dict()
+    measured: dict[str, Measurement] = {}
+    reasons: dict[tuple[str, str], str] = {}
+    for model in models:
+        for run in model.runs:
+            found, missing = _measured(results, model.label, run, sets, options, context)
+            measured |= found
+            reasons |= missing
+    before = results.history()[-1:]
+    table = compare(measured.values(), options.baseline, reasons=reasons)
+    changed = changes(table, results.of_past(before[0])) if before else []
+    results.record(measured, options.baseline, table.as_dict())
+    write_report(table, results.folder, context.recipe.title, changed)
+    return table, changed
+
+
+def _measured(
+    results: Results, label: str, run: Run, sets: Sequence[EvalSet], options: EvaluateOptions, context: Context
+) -> tuple[dict[str, Measurement], dict[tuple[str, str], str]]:
+    """One run of a model on all sets: its measurements by key, old and new, and why some could not be made."""
+    keys = {one.name: _key(run, one, options, context) for one in sets}
+    found = {one.name: results.find(keys[one.name]) for one in sets}
+    new = [one for one in sets if found[one.name] is None]
+    if len(new) < len(sets):
+        context.say(f"  {label}: {len(sets) - len(new)} of {len(sets)} sets were measured before")
+    reasons: dict[tuple[str, str], str] = {}
+    record = _record(run)
+    spec = [ModelSpec(label, [run])]
+    settings = {"similarities": options.similarities, "rerank": options.rerank, "seed": context.recipe.seed}
+    for result in measure(
+        spec, new, symmetric=options.symmetric, device=context.device, progress=context.progress, **settings
+    ):
+        if isinstance(result, Measurement):
+            seen = None if record is None else seen_before(record, result.texts)
+            found[result.set] = replace(result, contamination=seen)
+            results.add(keys[result.set], found[result.set])
+        else:
+            reasons[label, result.set] = result.reason
+    return {keys[name]: renamed(one, label, name) for name, one in found.items() if one is not None}, reasons
+
+
+def _key(run: Run, one: EvalSet, options: EvaluateOptions, context: Context) -> str:
+    how: dict[str, Any] = {"symmetric": options.symmetric, "similarities": sorted(options.similarities)}
+    if one.task == "retrieval":
+        how["rerank"] = options.rerank
+    if one.task in ("clustering", "classification"):
+        how["seed"] = context.recipe.seed
+    return measurement_key(run.fingerprint, one.fingerprint, one.task, how)
+
+
+def _record(run: Run) -> TrainingRecord | None:
+    """What any part of a run was trained on; None where no part says."""
+    known = [record for folder in run.folders if (record := read_record(folder)) is not None]
+    return known[0] | known[-1] if known else None
 
 
 def run_search(options: SearchOptions, context: Context, out: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ Python = Callable[..., subprocess.Popen[str]]
 
 PACKAGE = Path(munjang.__file__).parent
 LAYERS = (
-    ("errors", "text", "files", "progress", "hub"),
+    ("errors", "text", "files", "progress", "hub", "page"),
     ("config", "pipeline"),
     ("data", "models", "engine"),
     ("train", "evaluate", "index"),
