@@ -21,8 +21,6 @@ _PUBLIC = {
     "Scorer": "munjang.engine.scorer",
     "evaluate": "munjang.api",
     "report": "munjang.api",
-    "measure": "munjang.evaluate.measure",
-    "compare": "munjang.evaluate.compare",
     "Searcher": "munjang.index.search",
     "MunjangError": "munjang.errors",
 }

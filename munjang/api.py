@@ -42,7 +42,7 @@ from munjang.stages.registry import KINDS, OPTIONS
 if TYPE_CHECKING:
     from munjang.data.lint import Finding
     from munjang.evaluate.changes import Change
-    from munjang.evaluate.compare import Table
+    from munjang.evaluate.table import Table
     from munjang.index.search import Answer
 
 
@@ -168,24 +168,31 @@ def run_stage(
     Raises:
         ConfigError: `out` exists. Any `MunjangError` of the stage.
     """
-    from munjang.engine.device import choose_device
-
     target = Path(out)
     _require_new(target)
+    context, inputs = _stage_alone(options, dict(data or {}), seed, device, show)
+    context.work = target.with_name(f".work-{target.name}")
+    context.fingerprint = stage_fingerprint(options, context.recipe, inputs, {})
+    with _team(context):
+        make_stage(KINDS[options.kind], options, context, target)
+    return read_json(target / REPORT)
+
+
+def _stage_alone(
+    options: StageOptions, data: dict[str, DataSpec], seed: int, device: str | None, show: Show, title: str = ""
+) -> tuple[Context, RunInputs]:
+    """What a stage outside of a run works with; all of its inputs are found first."""
+    from munjang.engine.device import choose_device
+
     named = next((value for _, value, _ in options.references() if value.startswith(STAGE_PREFIX)), None)
     if named is not None:
         raise UsageError(
             "a stage can be named in a recipe only", got=named, hint="name the folder that the run printed"
         )
-    recipe = Recipe(options.name, options.name, seed, dict(data or {}), (options,))
+    recipe = Recipe(options.name, title or options.name, seed, data, (options,))
     inputs = RunInputs(recipe, Path.cwd())
     inputs.require_all()
-    context = Context(recipe, Path.cwd(), {}, choose_device(device), show.progress, show.say)
-    context.work = target.with_name(f".work-{target.name}")
-    context.fingerprint = stage_fingerprint(options, recipe, inputs, {})
-    with _team(context):
-        make_stage(KINDS[options.kind], options, context, target)
-    return read_json(target / REPORT)
+    return Context(recipe, Path.cwd(), {}, choose_device(device), show.progress, show.say), inputs
 
 
 def _require_new(target: Path) -> None:
@@ -400,17 +407,14 @@ def evaluate(
         DataError: `out` holds something else, or a set cannot be read. LockedError: `out` is in use.
         ConfigError, MissingInputError, UnavailableError: an option is wrong, or a model or a set is not there.
     """
-    from munjang.engine.device import choose_device
     from munjang.evaluate.results import Results
     from munjang.stages.evaluating import evaluate_into
 
-    results = Results(Path(out))
     sets, data = name_sets(on, settings, skip_missing=skip_missing, show=show)
     how = {"baseline": baseline, "symmetric": symmetric, "similarities": list(similarities), "rerank": rerank}
     options = checked_options(EvaluateOptions, "evaluate", name="evaluate", models=dict(models), on=sets, **how)
-    recipe = Recipe("evaluate", title, seed, data, (options,))
-    RunInputs(recipe, Path.cwd()).require_all()
-    context = Context(recipe, Path.cwd(), {}, choose_device(device), show.progress, show.say)
+    context, _ = _stage_alone(options, data, seed, device, show, title)
+    results = Results(Path(out))
     with lock(results.folder, "evaluation"):
         remove_leftovers(results.folder)
         return evaluate_into(results, options, context)

@@ -47,11 +47,7 @@ def evaluate(
         title: Of the page.
     """
     common = common or Running()
-    if not models:
-        raise UsageError("name at least one model")
-    labelled = dict(read_model(m) for m in models)
-    if len(labelled) < len(models):
-        raise UsageError("two models have the same label", hint="give each its own: NAME=MODEL")
+    labelled = _labelled(models)
     if baseline is None and len(labelled) > 1:
         baseline = next(iter(labelled))
     gates = _gates(gate)
@@ -75,9 +71,7 @@ def evaluate(
         print_json({**found.as_dict(), "gates": [vars(outcome) for outcome in outcomes]})
     else:
         _print(found.as_dict(), out, title)
-        for outcome in outcomes:
-            word = "[green]passed[/]" if outcome.passed else "[bold red]FAILED[/]"
-            stdout().print(f"gate {word}: {escape(printable(outcome.sentence))}", soft_wrap=True)
+        _print_gates(outcomes)
     return 0 if all(outcome.passed for outcome in outcomes) else GATE_FAILED
 
 
@@ -107,6 +101,15 @@ def report(
     return 0
 
 
+def _labelled(models: tuple[str, ...]) -> dict[str, Any]:
+    if not models:
+        raise UsageError("name at least one model")
+    labelled = dict(read_model(m) for m in models)
+    if len(labelled) < len(models):
+        raise UsageError("two models have the same label", hint="give each its own: NAME=MODEL")
+    return labelled
+
+
 def _gates(path: Path | None) -> list[Any]:
     if path is None:
         return []
@@ -131,6 +134,12 @@ def _print(found: dict[str, Any], out: Path, title: str) -> None:
     console.print(f"report: {relative(out / 'report.html')}", soft_wrap=True)
 
 
+def _print_gates(outcomes: list[Any]) -> None:
+    for outcome in outcomes:
+        word = "[green]passed[/]" if outcome.passed else "[bold red]FAILED[/]"
+        stdout().print(f"gate {word}: {escape(printable(outcome.sentence))}", soft_wrap=True)
+
+
 def evaluation_table(found: dict[str, Any], title: str) -> Any:
     """The table of an evaluation: one row a model, one column a set."""
     sets, cells = list(found["sets"]), {(c["model"], c["set"]): c for c in found["cells"]}
@@ -147,8 +156,8 @@ def evaluation_table(found: dict[str, Any], title: str) -> Any:
 
 
 def _cell_text(cell: dict[str, Any], baseline: str | None) -> str:
-    from munjang.evaluate.compare import Estimate
     from munjang.evaluate.report import format_estimate
+    from munjang.evaluate.table import Estimate
 
     lines = []
     for number, (name, estimate) in enumerate(cell["metrics"].items()):

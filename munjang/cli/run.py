@@ -105,8 +105,8 @@ def _print(result: api.RunResult) -> None:
 
 
 def _search_table(report: dict[str, Any]) -> Any:
-    from munjang.evaluate.compare import Estimate
     from munjang.evaluate.report import format_estimate
+    from munjang.evaluate.table import Estimate
 
     k = report["top_k"]
     view = table(f"search: {report['queries']} queries, x 100 with 95% intervals", "search", f"nDCG@{k}", f"MRR@{k}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from munjang.evaluate.compare import Comparison, Table, compare_pair
+from munjang.evaluate.compare import compare_pair
 from munjang.evaluate.measurement import Measurement
+from munjang.evaluate.table import Comparison, Table
 
 
 @dataclass(frozen=True)

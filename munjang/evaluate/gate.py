@@ -26,7 +26,7 @@ from munjang.config.recipe import Frozen
 from munjang.errors import ConfigError
 
 if TYPE_CHECKING:
-    from munjang.evaluate.compare import Cell, Table
+    from munjang.evaluate.table import Cell, Table
 
 
 class Gate(Frozen):
@@ -133,7 +133,8 @@ def _reaches(gate: Gate, cell: Cell | None, table: Table) -> Outcome:
 
 def _not_worse(gates: list[Gate], table: Table) -> list[Outcome]:
     """All paired demands together, so that Holm's correction knows how many there are."""
-    from munjang.evaluate.compare import ALPHA, compare_pair, holm
+    from munjang.evaluate.compare import compare_pair, holm
+    from munjang.evaluate.table import ALPHA
 
     pairs: list[tuple[Gate, Any]] = []
     for gate in gates:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from munjang.evaluate import statistics
-from munjang.evaluate.compare import Cell, Table
+from munjang.evaluate.table import Cell, Table
 from munjang.page import COLOURS, GREY, label, number
 
 #: Points that a scatter shows of a model; more only hide each other.
@@ -26,6 +26,8 @@ def intervals(table: Table) -> Any:
     figure, sets, labels = go.Figure(), table.sets, table.labels
     for place, name in enumerate(labels):
         cells = [c for c in table.cells if c.label == name and c.estimate.value is not None]
+        if not cells:
+            continue
         shift = (place + 1) / (len(labels) + 1) - 0.5
         figure.add_scatter(
             name=label(name),

@@ -13,8 +13,8 @@ import numpy as np
 
 from munjang.evaluate import plots
 from munjang.evaluate.changes import Change
-from munjang.evaluate.compare import ALPHA, Cell, Comparison, Estimate, Table
 from munjang.evaluate.statistics import RESAMPLES
+from munjang.evaluate.table import ALPHA, Cell, Comparison, Estimate, Table
 from munjang.evaluate.tasks import TASKS
 from munjang.files import write_bytes, write_json
 from munjang.page import figure_html, render_page, write_page

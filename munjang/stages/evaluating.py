@@ -10,7 +10,7 @@ from typing import Any
 from munjang.data.rows import Document, Qrel
 from munjang.errors import DataError
 from munjang.evaluate.changes import Change, changes
-from munjang.evaluate.compare import Table, compare, mean_estimate
+from munjang.evaluate.compare import compare, mean_estimate
 from munjang.evaluate.measure import measure
 from munjang.evaluate.measurement import Measurement
 from munjang.evaluate.options import EvaluateOptions
@@ -18,6 +18,7 @@ from munjang.evaluate.report import write_report
 from munjang.evaluate.results import Results, measurement_key, renamed
 from munjang.evaluate.retrieval import ndcg, reciprocal_rank
 from munjang.evaluate.sets import EvalSet, ModelSpec, Run
+from munjang.evaluate.table import Table
 from munjang.files import write_json
 from munjang.index.options import SearchOptions
 from munjang.index.search import Answer, Searcher

@@ -103,7 +103,7 @@ def test_imports_go_down_only(path: Path) -> None:
         ("munjang.train.bi", "from munjang.train.loop import fit", False),
         ("munjang.train.bi", "from .loop import fit", False),
         ("munjang.models.tokens", "from munjang.data.lint import Finding", False),
-        ("munjang.augment.pairs", "from munjang.evaluate.sts import Cell", False),
+        ("munjang.augment.pairs", "from munjang.evaluate.compare import Cell", False),
         ("munjang.files", "from munjang import errors\nimport torch", False),
     ],
 )

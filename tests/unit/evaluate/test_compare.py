@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from munjang.errors import UsageError
-from munjang.evaluate.compare import ALPHA, compare, compare_pair, holm, paired_p, williams
+from munjang.evaluate.compare import compare, compare_pair, holm, paired_p, williams
 from munjang.evaluate.measurement import Measurement, Subject
+from munjang.evaluate.table import ALPHA
 
 RESAMPLES = 2_000
 

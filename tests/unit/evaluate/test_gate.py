@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from munjang.errors import ConfigError, MissingInputError
-from munjang.evaluate.compare import Table, compare
+from munjang.evaluate.compare import compare
 from munjang.evaluate.gate import Gate, check_gates, load_gates
 from munjang.evaluate.measurement import Measurement, Subject
+from munjang.evaluate.table import Table
 
 
 @pytest.fixture

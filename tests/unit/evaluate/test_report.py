@@ -11,55 +11,60 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from munjang.data.rows import ScoredPair
-from munjang.evaluate.metrics import Estimate, correlations, paired_difference
-from munjang.evaluate.report import format_estimate, guard_cell, report_page, results_csv, write_evaluation
-from munjang.evaluate.sts import Cell, Evaluation, gold_scores
+from munjang.evaluate.changes import Change, changes
+from munjang.evaluate.compare import compare
+from munjang.evaluate.measurement import Measurement, Speed, Subject
+from munjang.evaluate.report import (
+    format_estimate,
+    format_quantity,
+    guard_cell,
+    report_page,
+    results_csv,
+    write_report,
+)
+from munjang.evaluate.table import Estimate, Table
 
 HOSTILE = "</script><b>굵게</b><script>alert(1)</script> & \"따옴표\" 'x' {{ 7 * 7 }} %{y}"
 LABELS = ("=HYPERLINK(1)", "</td><i>라벨</i>")
 
 
-def evaluation(sets: dict[str, list[ScoredPair]], labels: tuple[str, ...] = ("bi", "cross")) -> Evaluation:
-    """Models whose scores are the gold scores with noise; the first one is the baseline."""
-    kinds = {label: ("bi-encoder", "cross-encoder")[n % 2] for n, label in enumerate(labels)}
-    result = Evaluation(sets, kinds, labels[0], truncated={labels[-1]: 3})
-    for number, label in enumerate(labels):
-        for name, rows in sets.items():
-            gold = gold_scores(rows)
-            noise = np.random.default_rng(number).normal(size=len(rows))
-            scores = (gold + 0.2 * noise).astype(np.float32)
-            found = correlations(scores, gold)
-            result.cells.append(Cell(label, name, scores, found["spearman"], found["pearson"]))
-    for cell in result.cells:
-        if cell.model != labels[0]:
-            other = result.cell(labels[0], cell.set).predicted
-            cell.against_baseline = paired_difference(cell.predicted, other, gold_scores(sets[cell.set]))
-    return result
+def measured(label: str, name: str, rows: int, place: int, fingerprint: str = "") -> Measurement:
+    """A model whose scores are the gold scores with noise; the last pair is hostile and far off."""
+    gold = np.array([(n % 11) / 10 for n in range(rows)])
+    predicted = np.clip(gold + (0.1 + 0.1 * place) * np.random.default_rng(place).normal(size=rows), 0, 1)
+    texts = [(f"왼쪽 {n}", f"오른쪽 {n}") for n in range(rows)]
+    if rows:
+        gold[-1], predicted[-1], texts[-1] = 0.0, 1.0, (HOSTILE, f"{HOSTILE} 둘")
+    kind = ("bi-encoder", "cross-encoder")[place % 2]
+    subject = Subject(label, kind, fingerprint or label, 10**6 * (place + 1), 4.0 + place, 8)
+    points = [{"x": 0.0, "y": 1.0, "text": HOSTILE, "colour": 0}] * 3
+    columns = {"predicted": predicted, "gold": gold}
+    extra = {"map": points} if kind == "bi-encoder" else {}
+    speed = Speed(100.0 + place, 2.0, "texts")
+    return Measurement(
+        subject, name, f"digest of {name}", "sts", columns, texts, truncated=3 * place, speed=speed, extra=extra
+    )
 
 
-def pairs(count: int) -> list[ScoredPair]:
-    return [ScoredPair(f"왼쪽 {n}", f"오른쪽 {n}", (n % 11) / 10) for n in range(count)]
-
-
-@pytest.fixture(scope="module")
-def hostile() -> Evaluation:
-    rows = [*pairs(30), ScoredPair(HOSTILE, f"{HOSTILE} 둘", 0.0)]
-    result = evaluation({"<b>set</b>": rows, "한 줄": pairs(1)}, LABELS)
-    for cell in result.cells[::2]:
-        cell.predicted[-1] = 1.0  # the furthest off, so that it stands in the table of such pairs
-    return result
+def evaluation(sets: dict[str, int], labels: tuple[str, ...] = LABELS) -> Table:
+    """The first label is the baseline."""
+    cells = [measured(label, name, rows, place) for place, label in enumerate(labels) for name, rows in sets.items()]
+    return compare(cells, labels[0], resamples=200, reasons={("zu groß", next(iter(sets))): "needs <i>candidates</i>"})
 
 
 @pytest.fixture(scope="module")
-def folder(hostile: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def hostile() -> Table:
+    return evaluation({"<b>set</b>": 31, "한 줄": 1})
+
+
+@pytest.fixture(scope="module")
+def folder(hostile: Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("evaluation")
-    write_evaluation(hostile, out, "<script>title</script>")
+    write_report(hostile, out, "<script>title</script>", [Change("<u>x</u>", "set", "new")])
     return out
 
 
@@ -92,38 +97,44 @@ def page(folder: Path) -> Page:
     return Page((folder / "report.html").read_text(encoding="utf-8"))
 
 
-# -- JSON, CSV, rows
+# -- JSON and CSV
 
 
 def test_the_files_are_those_that_are_promised(folder: Path) -> None:
-    assert sorted(p.name for p in folder.iterdir()) == ["report.html", "results.csv", "results.json", "rows.parquet"]
+    assert sorted(p.name for p in folder.iterdir()) == ["report.html", "results.csv", "results.json"]
 
 
-def test_the_json_holds_no_nan_and_null_with_a_reason(folder: Path, hostile: Evaluation) -> None:
+def test_the_json_holds_no_nan_and_null_with_a_reason(folder: Path, hostile: Table) -> None:
     def refuse(name: str) -> None:
         pytest.fail(f"{name} in results.json")
 
     table = json.loads((folder / "results.json").read_text(encoding="utf-8"), parse_constant=refuse)
     assert table == hostile.as_dict()
     undefined = [c for c in table["cells"] if c["set"] == "한 줄"]
-    assert [c["spearman"] for c in undefined] == [{"value": None, "low": None, "high": None, "reason": "1 row"}] * 2
+    nothing = {"value": None, "low": None, "high": None, "reason": "1 row"}
+    assert [c["metrics"]["spearman"] for c in undefined] == [nothing] * 2
+    assert "map" not in table["cells"][0]["extra"]
 
 
-def test_the_csv_has_one_line_a_cell_and_blanks_where_undefined(folder: Path, hostile: Evaluation) -> None:
+def test_the_csv_has_one_line_a_metric_and_blanks_where_undefined(folder: Path, hostile: Table) -> None:
     raw = (folder / "results.csv").read_bytes()
     assert raw.startswith(b"\xef\xbb\xbf")  # without it a spreadsheet reads Korean as Latin
     lines = list(csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline="")))
-    assert len(lines) == 4
-    for line, cell in zip(lines, hostile.cells, strict=True):
-        assert line["model"].removeprefix("'") == cell.model
-        assert line["set"] == cell.set
-        assert line["kind"] == hostile.kinds[cell.model]
-        assert int(line["rows"]) == len(hostile.sets[cell.set])
-        for name, estimate in (("spearman", cell.spearman), ("pearson", cell.pearson)):
-            for suffix, number in zip(("", "_low", "_high"), estimate[:3], strict=True):
-                assert line[name + suffix] == ("" if number is None else f"{number:.4f}")
-    assert [line["difference"] for line in lines[:2]] == ["", ""]
-    assert float(lines[2]["difference"]) == pytest.approx(hostile.cells[2].against_baseline.value, abs=1e-4)
+    expected = [(cell, metric) for cell in hostile.cells for metric in cell.estimates]
+    assert len(lines) == len(expected) == 8
+    for line, (cell, metric) in zip(lines, expected, strict=True):
+        estimate = cell.estimates[metric]
+        assert (line["model"].removeprefix("'"), line["set"], line["metric"]) == (cell.label, cell.set, metric)
+        assert int(line["units"]) == cell.first.units
+        for name in ("value", "low", "high"):
+            number = getattr(estimate, name)
+            assert line[name] == ("" if number is None else f"{number:.4f}")
+        assert line["reason"] == estimate.reason
+    compared = [line for line in lines if line["verdict"]]
+    assert [line["metric"] for line in compared] == ["spearman"] * 2
+    assert float(compared[0]["difference"]) == pytest.approx(
+        hostile.cell(LABELS[1], "<b>set</b>").against.difference.value, abs=1e-4
+    )
 
 
 def test_no_cell_of_the_csv_is_a_formula(folder: Path) -> None:
@@ -137,7 +148,7 @@ def test_no_cell_of_the_csv_is_a_formula(folder: Path) -> None:
 @pytest.mark.parametrize("start", list("=+-@\t\r＝＋－＠"))
 def test_a_leading_formula_sign_gets_an_apostrophe(start: str) -> None:
     assert guard_cell(start + "1") == "'" + start + "1"
-    result = evaluation({"set": pairs(5)}, (start + "A1", "x"))
+    result = evaluation({"set": 5}, (start + "A1", "x"))
     assert list(csv.reader(io.StringIO(results_csv(result), newline="")))[1][0] == "'" + start + "A1"
 
 
@@ -148,26 +159,15 @@ def test_other_texts_stay_as_they_are(text: str) -> None:
     assert (guarded == text) == (not text or text[0] not in "=+-@\t\r＝＋－＠")
 
 
-def test_the_rows_hold_every_score_of_every_model(folder: Path, hostile: Evaluation) -> None:
-    rows = pyarrow.parquet.read_table(folder / "rows.parquet").to_pylist()
-    assert len(rows) == 2 * (31 + 1)
-    expected = [
-        (cell.set, n, *row, cell.model, float(cell.predicted[n]))
-        for cell in hostile.cells
-        for n, row in enumerate(hostile.sets[cell.set])
-    ]
-    names = ("set", "row", "sentence1", "sentence2", "gold", "model", "predicted")
-    assert [tuple(row[name] for name in names) for row in rows] == expected
-
-
 # -- the page
 
 
 def test_the_page_needs_nothing_from_elsewhere(page: Page) -> None:
     for tag, attributes in page.tags:
         assert tag not in {"link", "iframe", "object", "embed", "base", "img"}
-        for name in ("src", "href", "action", "data", "srcset", "poster"):
+        for name in ("src", "action", "data", "srcset", "poster"):
             assert name not in attributes, (tag, attributes)
+        assert (attributes.get("href") or "#").startswith("#")
     for style in page.styles:
         assert "@import" not in style
         assert "url(" not in style
@@ -177,10 +177,19 @@ def test_the_page_needs_nothing_from_elsewhere(page: Page) -> None:
 
 def test_texts_of_the_data_stay_texts(page: Page) -> None:
     names = {tag for tag, _ in page.tags}
-    assert {"b", "i"} & names == set()
+    assert {"b", "i", "u"} & names == set()
     text = "".join(page.text)
-    for planted in (HOSTILE, f"{HOSTILE} 둘", *LABELS, "<b>set</b>", "<script>title</script>"):
-        assert planted in text
+    planted = (
+        HOSTILE,
+        f"{HOSTILE} 둘",
+        *LABELS,
+        "<b>set</b>",
+        "<script>title</script>",
+        "needs <i>candidates</i>",
+        "<u>x</u>",
+    )
+    for one in planted:
+        assert one in text
     assert not [s for s in page.scripts if s.startswith(("alert", "title"))]
 
 
@@ -193,39 +202,57 @@ def plot_data(script: str) -> list[dict]:
 def test_texts_inside_the_plots_are_escaped_twice(page: Page) -> None:
     """A hover text is HTML to plotly, so tags in it have to arrive there as entities."""
     plots = [plot_data(script) for script in page.scripts if "newPlot" in script and len(script) < 1_000_000]
-    assert len(plots) == 3
+    # Intervals, speed, size; then of the first set scatter, residuals, scores by gold, reliability, map.
+    assert len(plots) == 8
     for traces in plots:
-        assert [trace["name"] for trace in traces] == [html.escape(label) for label in LABELS]
-        assert all("<i>" not in trace["hovertemplate"] for trace in traces)
-    intervals, scatter, _ = plots
-    assert intervals[0]["text"] == ["&lt;b&gt;set&lt;/b&gt;"]
-    assert scatter[0]["customdata"][-1] == [html.escape(HOSTILE), html.escape(f"{HOSTILE} 둘")]
+        assert not re.search(r"<(?!br>|extra>|/extra>)", json.dumps(traces).replace('"<br>"', ""))
+    intervals, scatter, mapped = plots[0], plots[3], plots[7]
+    assert [trace["name"] for trace in intervals] == [html.escape(label) for label in LABELS]
+    assert intervals[0]["text"] == ["&lt;b&gt;set&lt;/b&gt;, Spearman"]
+    assert scatter[0]["customdata"][-1] == ["<br>".join((html.escape(HOSTILE), html.escape(f"{HOSTILE} 둘")))]
+    assert mapped[0]["customdata"][0] == html.escape(HOSTILE)
 
 
-def test_the_table_shows_values_intervals_and_reasons(page: Page, hostile: Evaluation) -> None:
+def test_the_table_shows_values_intervals_verdicts_and_reasons(page: Page, hostile: Table) -> None:
     text = "".join(page.text)
     for cell in hostile.cells:
-        assert format_estimate(cell.spearman) in text
-        assert format_estimate(cell.pearson) in text
-        if cell.against_baseline:
-            assert f"{format_estimate(cell.against_baseline, signed=True)} vs {LABELS[0]}" in text
+        for estimate in cell.estimates.values():
+            assert format_estimate(estimate) in text
+        if cell.against and cell.against.verdict != "undefined":
+            assert f"{format_estimate(cell.against.difference, signed=True)} " in text
+            assert cell.against.verdict in text
     assert "undefined: 1 row" in text
-    assert f"{LABELS[-1]}: 3 texts were cut" in text
+    assert "3 inputs were cut" in text
 
 
-def test_a_page_of_sets_without_rows_is_still_a_page() -> None:
-    page = Page(report_page(evaluation({"empty": [], "x": pairs(12)}), "title"))
-    assert "undefined: 0 row" in "".join(page.text)
+def test_both_languages_say_the_same_things(page: Page) -> None:
+    languages = [attributes.get("lang") for tag, attributes in page.tags if tag == "span" and "lang" in attributes]
+    assert languages.count("ko") == languages.count("en") > 10
+    assert languages[::2] == ["ko"] * (len(languages) // 2)
+
+
+def test_a_page_of_sets_without_a_value_is_still_a_page() -> None:
+    assert "undefined: 1 row" in "".join(Page(report_page(evaluation({"one": 1}, ("a", "b")), "title")).text)
 
 
 def test_the_pairs_furthest_off_come_first() -> None:
-    result = evaluation({"set": pairs(60)}, ("bi",))
-    result.cells[0].predicted[:] = gold_scores(result.sets["set"])
-    result.cells[0].predicted[17] = 9.0
-    text = "".join(Page(report_page(result, "title")).text)
-    first = text.index("왼쪽 ", text.index("pairs furthest off"))
+    one = measured("bi", "set", 60, 0)
+    one.columns["predicted"] = one.columns["gold"].copy()
+    one.columns["predicted"][17] = 9.0
+    text = "".join(Page(report_page(compare([one], resamples=200), "title")).text)
+    first = text.index("왼쪽 ", text.index("furthest off"))
     assert text[first:].startswith("왼쪽 17")
-    assert "too high" in text[first : first + 60]
+    assert "too high" in text[first : first + 80]
+
+
+def test_another_model_behind_a_label_is_a_change_and_the_same_is_none() -> None:
+    now = compare([measured("a", "set", 31, 0), measured("b", "set", 31, 1)], resamples=200)
+    before = [measured("a", "set", 31, 0), measured("b", "set", 31, 2, fingerprint="older")]
+    (change,) = changes(now, before)
+    assert (change.label, change.reason, change.comparison.difference.value != 0) == ("b", "model", True)
+    assert [c.reason for c in changes(now, before[:1])] == ["new"]
+    before[1].set_fingerprint = "other rows"
+    assert [c.reason for c in changes(now, before)] == ["set"]
 
 
 @pytest.mark.parametrize(
@@ -241,3 +268,11 @@ def test_the_pairs_furthest_off_come_first() -> None:
 )
 def test_an_estimate_as_text(estimate: Estimate | None, signed: bool, text: str) -> None:
     assert format_estimate(estimate, signed) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (117_653_760, "117.7M"), (14_348, "14.3k"), (1234.0, "1,234"), (8.254, "8.25"), (2.5e9, "2.5G")],
+)
+def test_a_quantity_as_text(value: float | None, text: str) -> None:
+    assert format_quantity(value) == text

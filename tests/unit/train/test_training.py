@@ -19,7 +19,7 @@ from munjang.data.rows import ScoredPair
 from munjang.engine.encoder import Encoder
 from munjang.engine.scorer import Scorer
 from munjang.errors import DataError
-from munjang.evaluate.metrics import spearman
+from munjang.evaluate.statistics import spearman, whole
 from munjang.evaluate.sts import cosine_of_pairs, gold_scores
 from munjang.models.folder import model_kind, require_safe_folder
 from munjang.models.heads import new_cross_encoder
@@ -191,7 +191,7 @@ def test_dev_is_scored_as_the_saved_model_scores_it(cross: Train, tmp_path: Path
     seen: list[float] = []
 
     def score(scorer: Scorer) -> float:
-        seen.append(100 * spearman(scorer.score([row[:2] for row in dev]), gold_scores(dev)))
+        seen.append(100 * whole(spearman, scorer.score([row[:2] for row in dev]), gold_scores(dev)))
         return seen[-1]
 
     report = cross(score, tmp_path / "cross", orders="both", negatives=0.5)
@@ -199,7 +199,7 @@ def test_dev_is_scored_as_the_saved_model_scores_it(cross: Train, tmp_path: Path
     assert (report.dev_before, report.dev_best) == (seen[0], max(seen[1:]))
     plain = CrossEncoder(str(tmp_path / "cross"), device="cpu")
     there, back = (plain.predict([(r[i], r[1 - i]) for r in dev]) for i in (0, 1))
-    assert 100 * spearman(there + back, gold_scores(dev)) == pytest.approx(report.dev_best, abs=0.05)
+    assert 100 * whole(spearman, there + back, gold_scores(dev)) == pytest.approx(report.dev_best, abs=0.05)
 
 
 # -- where nothing was better
@@ -310,7 +310,7 @@ def test_every_objective_of_scored_pairs_brings_the_model_nearer_to_the_scores(
     bi: Train, tiny_bi: Path, tmp_path: Path, rows: list[ScoredPair], objective: str
 ) -> None:
     def on_train(encoder: Encoder) -> float:
-        return 100 * spearman(cosine_of_pairs(encoder, rows), gold_scores(rows))
+        return 100 * whole(spearman, cosine_of_pairs(encoder, rows), gold_scores(rows))
 
     more = {"objective": objective, "epochs": 4, "learning_rate": 5e-3, "word_embeddings": "used"}
     report = bi(on_train, tmp_path / "bi", **more)
@@ -325,7 +325,7 @@ def test_a_cross_encoder_learns_the_scores(
     cross: Train, tiny_bi: Path, tmp_path: Path, rows: list[ScoredPair], pooling: str
 ) -> None:
     def on_train(scorer: Scorer) -> float:
-        return 100 * spearman(scorer.score([row[:2] for row in rows]), gold_scores(rows))
+        return 100 * whole(spearman, scorer.score([row[:2] for row in rows]), gold_scores(rows))
 
     more = {"pooling": pooling, "epochs": 8, "learning_rate": 5e-3, "word_embeddings": "used"}
     report = cross(on_train, tmp_path / "cross", **more)

@@ -1,0 +1,120 @@
+"""The stage evaluate: what was measured is kept, what is new is measured, and what a model has seen is said."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from munjang import api
+from munjang.data.rows import ScoredPair
+from munjang.errors import DataError, UsageError
+from munjang.models.record import record_of, write_record
+from munjang.progress import Show
+from munjang.stages import evaluating
+
+SETS = ["support:dev", "pair-classification@support:dev"]
+
+
+class Words:
+    """What was said, and how often a model was measured."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.measured: list[tuple[str, list[str]]] = []
+
+    @property
+    def show(self) -> Show:
+        """To hand on."""
+        return Show(say=self.lines.append)
+
+
+@pytest.fixture
+def words(monkeypatch: pytest.MonkeyPatch) -> Words:
+    words, measure = Words(), evaluating.measure
+
+    def counted(models, sets, **options):
+        if sets:
+            words.measured.append((models[0].label, [one.name for one in sets]))
+        return measure(models, sets, **options)
+
+    monkeypatch.setattr(evaluating, "measure", counted)
+    return words
+
+
+def test_a_second_evaluation_measures_what_is_new_alone(
+    tiny_bi: Path, tiny_cross: Path, tmp_path: Path, words: Words
+) -> None:
+    out = tmp_path / "results"
+    first, changed = api.evaluate({"bi": str(tiny_bi)}, SETS, out, show=words.show)
+    assert (words.measured, changed) == ([("bi", SETS)], [])
+    words.measured.clear()
+    models = {"bi": str(tiny_bi), "cross": str(tiny_cross)}
+    second, changed = api.evaluate(models, SETS, out, baseline="bi", show=words.show)
+    assert words.measured == [("cross", SETS)]
+    assert "  bi: 2 of 2 sets were measured before" in words.lines
+    assert [(c.label, c.reason) for c in changed] == [("cross", "new")] * 2
+    assert second.cell("bi", SETS[0]).estimates == first.cell("bi", SETS[0]).estimates
+    assert second.cell("cross", SETS[0]).against.other == "bi"
+    assert (out / "report.html").stat().st_size > 1_000_000
+    assert json.loads((out / "results.json").read_text(encoding="utf-8")) == second.as_dict()
+
+
+def test_a_killed_evaluation_keeps_what_it_measured(
+    tiny_bi: Path, tmp_path: Path, words: Words, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, add = tmp_path / "results", evaluating.Results.add
+
+    def add_one_and_die(self, key, measurement) -> None:
+        add(self, key, measurement)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluating.Results, "add", add_one_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            api.evaluate({"bi": str(tiny_bi)}, SETS, out)
+    words.measured.clear()
+    api.evaluate({"bi": str(tiny_bi)}, SETS, out)
+    assert words.measured == [("bi", SETS[1:])]
+
+
+def test_what_a_model_was_trained_on_is_flagged(tiny_bi: Path, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    shutil.copytree(tiny_bi, seen)
+    pairs = api_rows("support:dev")
+    write_record(seen, record_of([*pairs[:7], "그저 한 문장"]))
+    models = {"unknown": str(tiny_bi), "seen": str(seen)}
+    table, _ = api.evaluate(models, ["support:dev", "support:test"], tmp_path / "results", baseline="unknown")
+    assert table.cell("unknown", "support:dev").first.contamination is None
+    flagged = table.cell("seen", "support:dev").first.contamination
+    assert (flagged["units"], flagged["of_units"]) == (7, len(pairs))
+    assert table.cell("seen", "support:test").first.contamination["units"] == 0
+    page = (tmp_path / "results" / "report.html").read_text(encoding="utf-8")
+    assert f"seen in training: 7 rows, {flagged['texts']} texts" in page
+
+
+def api_rows(name: str) -> list[ScoredPair]:
+    from munjang.config.recipe import DataSpec
+    from munjang.data.load import load_rows
+
+    return load_rows(DataSpec(source=name), ("scored-pairs",), Path()).rows
+
+
+def test_one_page_of_several_folders(tiny_bi: Path, tiny_cross: Path, tmp_path: Path) -> None:
+    api.evaluate({"model": str(tiny_bi)}, ["support:dev"], tmp_path / "one")
+    api.evaluate({"model": str(tiny_cross), "same": str(tiny_bi)}, ["support:dev"], tmp_path / "two")
+    table = api.report([tmp_path / "one", tmp_path / "two"], tmp_path / "page", baseline="model")
+    assert table.labels == ["model", "model (two)", "same"]
+    assert table.cell("same", "support:dev").against.verdict == "tie"
+    assert (tmp_path / "page" / "report.html").is_file()
+    with pytest.raises(UsageError, match="the baseline was not measured"):
+        api.report([tmp_path / "one"], tmp_path / "page", baseline="no such model")
+
+
+def test_a_folder_of_other_things_is_left_alone(tiny_bi: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(DataError, match="something else than results"):
+        api.evaluate({"bi": str(tiny_bi)}, ["support:dev"], tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
