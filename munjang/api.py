@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from munjang.config.load import explain_validation, load_recipe
 from munjang.config.recipe import DATA_PREFIX, STAGE_PREFIX, DataSpec, Frozen, Recipe, StageOptions
 from munjang.data.catalog import split_name
-from munjang.errors import ConfigError, UsageError
+from munjang.errors import ConfigError, Option, Phrase, UsageError
 from munjang.evaluate.naming import SET_PARTS, read_sets
 from munjang.files import new_directory, read_json
 from munjang.models.pieces import require_scripts
@@ -187,7 +187,11 @@ def run_stage(
 
 def _require_new(target: Path) -> None:
     if target.exists():
-        raise ConfigError("this folder exists already", where=target, hint="name a new one with --out, or delete it")
+        raise ConfigError(
+            "this folder exists already",
+            where=target,
+            hint=Phrase("name a new one with {}, or delete it", Option("out")),
+        )
 
 
 def name_data(sources: Sequence[str], settings: Mapping[str, Any]) -> tuple[list[str], dict[str, DataSpec]]:
@@ -196,17 +200,26 @@ def name_data(sources: Sequence[str], settings: Mapping[str, Any]) -> tuple[list
     Args:
         sources: catalogue names or paths.
         settings: fields of `DataSpec` for the paths, such as `scale`.
+
+    Raises:
+        UsageError: a name of a recipe, or settings that no file is read with. ConfigError: a wrong setting.
     """
     names, data = [], {}
     for source in sources:
+        if source.startswith((DATA_PREFIX, STAGE_PREFIX)):
+            raise UsageError(
+                "such a name can stand in a recipe only", got=source, hint="name a file, or a set of the catalogue"
+            )
         if split_name(source) is not None:
             names.append(source)
         else:
             data[source] = checked_options(DataSpec, source, source=source, **settings)
             names.append(DATA_PREFIX + source)
     if settings and not data:
-        given = ", ".join(f"--{name}" for name in settings)
-        raise UsageError(f"without effect here: {given}", hint="how to read applies to files; catalogue names know it")
+        given = Phrase.joined(", ", (Phrase("{}", Option(name)) for name in settings))
+        raise UsageError(
+            Phrase("without effect here: {}", given), hint="how to read applies to files; catalogue names know it"
+        )
     return names, data
 
 
@@ -243,8 +256,7 @@ def checked_options(kind: type[_Options], place: str, **values: Any) -> _Options
     try:
         return kind(**values)
     except ValidationError as error:
-        problems = explain_validation(error, kind, place)
-        raise ConfigError("; ".join(problems), hint="run the same command with --help") from None
+        raise ConfigError(Phrase.joined("; ", explain_validation(error, kind, place))) from None
 
 
 def doctor(data: Sequence[str], *, model: str | None = None, show: Show = QUIET, **settings: Any) -> list[Finding]:
@@ -311,8 +323,8 @@ def convert(
         MissingInputError, UnavailableError, DataError: the model or a data set is missing or damaged, or the result would
             not be the same where it must be; then nothing is written.
     """
-    about_vocabulary = {"keep-scripts": keep_scripts, "held-out": held_out, "min-count": min_count != 1}
-    about_task = {"pooling": pooling, "max-length": max_length}
+    about_vocabulary = {"keep_scripts": keep_scripts, "held_out": held_out, "min_count": min_count != 1}
+    about_task = {"pooling": pooling, "max_length": max_length}
     _require_effect(to, trim_vocab, about_task, about_vocabulary)
     target = Path(out)
     _require_new(target)
@@ -334,13 +346,14 @@ def _require_effect(
 ) -> None:
     """Refuse a conversion that would do nothing, and options that would have no effect on it."""
     if to is None and not trim_vocab:
-        raise UsageError("nothing to do", expected="--to or --trim-vocab", hint="run: munjang convert --help")
+        raise UsageError("nothing to do", expected=Phrase("{} or {}", Option("to"), Option("trim_vocab")))
     without = {**({} if to else about_task), **({} if trim_vocab else about_vocabulary)}
-    idle = [f"--{name}" for name, value in without.items() if value]
+    idle = [Phrase("{}", Option(name)) for name, value in without.items() if value]
     if idle:
-        missing = " and ".join(["--to"] * (to is None) + ["--trim-vocab"] * (not trim_vocab))
+        missing = ["to"] * (to is None) + ["trim_vocab"] * (not trim_vocab)
         raise UsageError(
-            f"without effect here: {', '.join(idle)}", expected=missing, hint="run: munjang convert --help"
+            Phrase("without effect here: {}", Phrase.joined(", ", idle)),
+            expected=Phrase.joined(" and ", (Phrase("{}", Option(name)) for name in missing)),
         )
 
 

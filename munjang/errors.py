@@ -8,6 +8,10 @@ is a bug and exits with 70.
 from __future__ import annotations
 
 import errno
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 EXIT_STATUSES: dict[int, str] = {
     0: "done, or nothing to do",
@@ -26,12 +30,81 @@ EXIT_STATUSES: dict[int, str] = {
 }
 
 
+@dataclass(frozen=True)
+class Option:
+    """An option that a message speaks of. A recipe and the command line write it in ways of their own.
+
+    Args:
+        name: as in a recipe, such as `scale`; below a list or a table with its path, such as `train[0].data`.
+        value: what it is, or is to be, set to; None where the message speaks of the option alone.
+        table: where it stands in a recipe, such as `stage.bi`; empty where that is understood.
+    """
+
+    name: str
+    value: Any = None
+    table: str = ""
+
+    def in_recipe(self) -> str:
+        """Such as `scale = [0, 5]`, or `stage.bi.margin`."""
+        path = ".".join(part for part in (self.table, self.name) if part)
+        return path if self.value is None else f"{path} = {_toml(self.value)}"
+
+
+def _toml(value: Any) -> str:
+    """A plain value as TOML writes it."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+class Phrase(str):
+    """A text that names options; as a string it writes them as a recipe does.
+
+    Args:
+        template: with `{}` for each part.
+        parts: options, other phrases, or plain texts.
+    """
+
+    __slots__ = ("parts", "template")
+
+    template: str
+    parts: tuple[Option | str, ...]
+
+    def __new__(cls, template: str, *parts: Option | str) -> Phrase:
+        """Write the options as a recipe does."""
+        phrase = super().__new__(cls, template.format(*(_written(part, Option.in_recipe) for part in parts)))
+        phrase.template, phrase.parts = template, parts
+        return phrase
+
+    @classmethod
+    def joined(cls, separator: str, texts: Iterable[str]) -> Phrase:
+        """Some texts in a row; those that are phrases stay phrases."""
+        parts = tuple(texts)
+        return cls(separator.join(["{}"] * len(parts)), *parts)
+
+    def written(self, write: Callable[[Option], str]) -> str:
+        """The text with each option as `write` writes it."""
+        return self.template.format(*(_written(part, write) for part in self.parts))
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        """What a copy is made of."""
+        return (self.template, *self.parts)
+
+
+def _written(part: Option | str, write: Callable[[Option], str]) -> str:
+    if isinstance(part, Option):
+        return write(part)
+    return part.written(write) if isinstance(part, Phrase) else str(part)
+
+
 class MunjangError(Exception):
-    """A failure with a place and a remedy.
+    """A failure with a place and a remedy. Each text may be a `Phrase`, which names options.
 
     Args:
         what: one sentence, what is wrong.
-        where: `file:line:column`, a recipe path such as `stage[3].model`, or a folder.
+        where: `file:line:column`, an option such as `stage.bi.model`, or a folder.
         expected: what would have been accepted.
         got: what was found instead.
         hint: the next command, or what to change.
@@ -51,7 +124,8 @@ class MunjangError(Exception):
         hint: str | None = None,
     ) -> None:
         self.what = what
-        self.where = None if where is None else str(where)
+        place = Phrase("{}", where) if isinstance(where, Option) else where
+        self.where = place if place is None or isinstance(place, str) else str(place)
         self.expected = expected
         self.got = got
         self.hint = hint
@@ -67,6 +141,20 @@ class MunjangError(Exception):
         if self.hint is not None:
             parts.append(self.hint)
         return " ".join("; ".join(parts).split("\n"))
+
+    def rewritten(self, write: Callable[[Option], str]) -> MunjangError:
+        """The same error with each option that it names as `write` writes it."""
+        texts = (self.what, self.where, self.expected, self.got, self.hint)
+        what, where, expected, got, hint = (t.written(write) if isinstance(t, Phrase) else t for t in texts)
+        return type(self)(what or "", where=where, expected=expected, got=got, hint=hint)
+
+    def inside(self, option: Option) -> None:
+        """Say besides which option named what is wrong."""
+        # The name of a data set by itself, such as `data:gold.tsv`, may say as much as its file.
+        value = str(option.value)
+        same = self.where is None or self.where in (value, value.partition(":")[2])
+        self.where = Phrase("{}", option) if same else Phrase("{} ({})", option, self.where)
+        self.args = (self.sentence(),)
 
     def as_dict(self) -> dict[str, str | None]:
         """The error as every JSON output carries it."""

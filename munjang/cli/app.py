@@ -16,7 +16,8 @@ from cyclopts import App, CycloptsError
 
 from munjang import __version__
 from munjang.cli.output import print_error, stderr
-from munjang.errors import EXIT_STATUSES, MunjangError, UsageError, from_os_error
+from munjang.cli.wording import Verb
+from munjang.errors import EXIT_STATUSES, MunjangError, from_os_error
 
 _STATUSES = "\n".join(f"- {status}: {meaning}" for status, meaning in EXIT_STATUSES.items())
 
@@ -79,11 +80,11 @@ def run_command(arguments: list[str]) -> int:
         sys.stdout.flush()
         return status
     except CycloptsError as error:
-        usage = UsageError(_usage_text(error), hint="run: munjang --help")
+        usage = Verb(app, arguments).misread(error)
         print_error(usage, as_json)
         return usage.exit_status
     except MunjangError as error:
-        print_error(error, as_json)
+        print_error(Verb(app, arguments).spoken(error), as_json)
         return error.exit_status
     except KeyboardInterrupt:
         stderr().print("stopped; what was finished is kept, and the same command goes on from there", soft_wrap=True)
@@ -109,20 +110,6 @@ def _abandon_stdout() -> None:
     """Point stdout at nothing, so that Python's own flush at exit finds no closed pipe or full disk."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _usage_text(error: CycloptsError) -> str:
-    """What is wrong with the command line, on one line; of a stage's options, each by its flag."""
-    cause = error.__cause__ or error.__context__
-    if type(cause).__name__ != "ValidationError":
-        return " ".join(str(error).split())
-    lines = []
-    for item in cause.errors():
-        flag = f"--{'.'.join(map(str, item['loc']))}: ".replace("_", "-") if item["loc"] else ""
-        message = item["msg"].removeprefix("Value error, ")
-        got = f", got {item['input']!r}" if item["loc"] else ""
-        lines.append(f"{flag}{message[0].lower()}{message[1:]}{got}")
-    return "; ".join(lines)
 
 
 def _bug(error: Exception, as_json: bool) -> int:

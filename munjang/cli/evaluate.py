@@ -43,7 +43,7 @@ def evaluate(
     """
     common = common or Running()
     if not models:
-        raise UsageError("name at least one model", hint="run: munjang evaluate --help")
+        raise UsageError("name at least one model")
     labelled = dict(read_model(m) for m in models)
     if len(labelled) < len(models):
         raise UsageError("two models have the same label", hint="give each its own: NAME=MODEL")

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from munjang import api
 from munjang.cli.output import Reading, Running, print_json, program, relative, showing, stdout
+from munjang.errors import UsageError
 from munjang.index.options import IndexOptions
 
 
@@ -29,6 +30,8 @@ def build(
         out: Folder to make; must not exist.
     """
     common = common or Running()
+    if not documents:
+        raise UsageError("name at least one file or data set of texts")
     names, data = api.name_data(documents, (reading or Reading()).settings())
     options = api.checked_options(IndexOptions, "index", name="index", model=model, reranker=reranker, documents=names)
     with showing(common.json) as show:

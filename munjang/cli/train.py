@@ -96,7 +96,8 @@ def _train(
     sources = [*flags.train, flags.dev, *flags.exclude]
     names, data = api.name_data(sources, (reading or Reading()).settings())
     split = len(flags.train)
-    values = {option: getattr(flags, option) for option in kind.model_fields}
+    # What was left out stays left out: an option that was set is refused where it has no effect.
+    values = {option: getattr(flags, option) for option in flags.model_fields_set | {"name", "model"}}
     sets = [TrainSet(data=name) for name in names[:split]]
     options = kind(**values | {"train": sets, "dev": names[split], "exclude": names[split + 1 :]})
     with showing(common.json) as show:

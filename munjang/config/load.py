@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from munjang.config.recipe import DATA_PREFIX, STAGE_PREFIX, DataSpec, Recipe, StageOptions
-from munjang.errors import ConfigError, MissingInputError, from_os_error
+from munjang.errors import ConfigError, MissingInputError, Option, Phrase, from_os_error
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -33,19 +33,30 @@ def load_recipe(path: Path, kinds: Mapping[str, type[StageOptions]], overrides: 
         MissingInputError: there is no such file.
         ConfigError: the file is not TOML, or anything in it is wrong; all mistakes are listed.
     """
+    raw = read_toml(path, "recipe", "recipes/quickstart.toml is one to start from")
+    for override in overrides:
+        _apply(raw, override)
+    return parse_recipe(raw, kinds, where=str(path))
+
+
+def read_toml(path: Path, what: str, hint: str) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Args:
+        path: of the file.
+        what: it holds, and a hint, for the error where it is missing.
+
+    Raises:
+        MissingInputError: there is no such file. ConfigError: it is not TOML. DiskError: it cannot be read.
+    """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise MissingInputError(
-            "no such recipe", where=path, hint="recipes/quickstart.toml is one to start from"
-        ) from None
+        raise MissingInputError(f"no such {what}", where=path, hint=hint) from None
     except OSError as error:
         raise from_os_error(error, path, doing="read") from error
     except (ValueError, RecursionError) as error:
         raise ConfigError("this is not a TOML file", where=path, got=str(error)) from error
-    for override in overrides:
-        _apply(raw, override)
-    return parse_recipe(raw, kinds, where=str(path))
 
 
 def parse_recipe(raw: dict[str, Any], kinds: Mapping[str, type[StageOptions]], *, where: str) -> Recipe:
@@ -133,20 +144,32 @@ def _check_references(
         made[stage.name] = stage.produces
 
 
-def explain_validation(error: ValidationError, model: type[BaseModel], place: str) -> list[str]:
-    """One line for each wrong value: its path, what is wrong, and the closest name."""
-    lines = []
-    for item in error.errors():
-        path = place + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            lines.append(f"{path}: unknown key{_closest(item['loc'][-1], _known_keys(model, item['loc'][:-1]))}")
-        elif item["type"] == "missing":
-            lines.append(f"{path}: this key is required")
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-            got = f", got {_show(item['input'])}" if item["loc"] else ""
-            lines.append(f"{path}: {message[0].lower()}{message[1:]}{got}")
-    return lines
+def explain_validation(error: ValidationError, model: type[BaseModel], place: str) -> list[Phrase]:
+    """One line for each wrong value: its option, what is wrong, and the closest name.
+
+    Args:
+        error: of pydantic.
+        model: that was asked for.
+        place: where it stands in a recipe, such as `stage.bi`; empty where that is understood.
+    """
+    return [_explain(item, model, place) for item in error.errors()]
+
+
+def _explain(item: Any, model: type[BaseModel], place: str) -> Phrase:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).removeprefix(".")
+    # Without a path it is the whole that is wrong, and its message names the options.
+    named: Option | str = Option(path, table=place) if path else place
+    if item["type"] == "extra_forbidden":
+        near = _closest(item["loc"][-1], _known_keys(model, item["loc"][:-1]))
+        return Phrase("{}: unknown key{}", named, near)
+    if item["type"] == "missing":
+        return Phrase("{}: this key is required", named)
+    raised = (item.get("ctx") or {}).get("error")
+    message = raised.args[0] if isinstance(raised, ValueError) and raised.args else item["msg"]
+    if not isinstance(message, Phrase):
+        message = f"{message[0].lower()}{message[1:]}"
+    got = f", got {_show(item['input'])}" if path else ""
+    return Phrase("{}: {}{}" if named else "{}{}{}", named, message, got)
 
 
 def _known_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> Iterable[str]:

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
+from munjang.errors import Option, Phrase
+
 STAGE_PREFIX = "stage:"
 DATA_PREFIX = "data:"
 
@@ -101,14 +103,28 @@ class DataSpec(Frozen):
     @model_validator(mode="after")
     def _ordered_scale(self) -> DataSpec:
         if self.scale is not None and not (all(map(math.isfinite, self.scale)) and self.scale[0] < self.scale[1]):
-            raise ValueError("scale must be two finite numbers, from low to high")
+            raise ValueError(Phrase("{} must be two finite numbers, from low to high", Option("scale")))
         return self
 
     @model_validator(mode="after")
     def _part_of_one(self) -> DataSpec:
         if self.part is not None and not 0 <= self.part[0] < self.part[1] <= 1:
-            raise ValueError("part must be two numbers from 0 to 1, from low to high, such as [0.9, 1]")
+            needed = "{} must be two numbers from 0 to 1, from low to high, such as [0.9, 1]"
+            raise ValueError(Phrase(needed, Option("part")))
         return self
+
+
+@dataclass(frozen=True)
+class Input:
+    """What is known of an input before the run.
+
+    Args:
+        kind: of rows or of a model, such as `scored-pairs` or `bi-encoder`.
+        layers: of a model's transformer; None where its folder does not say.
+    """
+
+    kind: str
+    layers: int | None = None
 
 
 class StageOptions(Frozen):
@@ -129,15 +145,19 @@ class StageOptions(Frozen):
         """
         yield from _references(self, "")
 
-    def require_rows(self, kinds: Mapping[str, str]) -> None:
-        """Refuse options that do not fit the rows they name; called before any work.
+    def require_inputs(self, inputs: Mapping[str, Input]) -> None:
+        """Refuse options that do not fit the inputs they name, or that have no effect on them; called before any work.
 
         Args:
-            kinds: option, as in `references`, -> kind of its rows, where they lie outside the run.
+            inputs: option, as in `references`, -> what is known of the input that it names.
 
         Raises:
             ConfigError: with the option's place.
         """
+
+    def option(self, name: str, value: Any = None) -> Option:
+        """An option of this stage, for a message; see `munjang.errors.Option`."""
+        return Option(name, value, f"stage.{self.name}")
 
     def fingerprint_arguments(self) -> dict[str, Any]:
         """The options that can change the result, as JSON values.

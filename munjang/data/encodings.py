@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from munjang.errors import DataError, from_os_error
+from munjang.errors import DataError, Option, Phrase, from_os_error
 
 #: Longest line that is read into memory, in characters; a longer one is rejected with its line number.
 MAX_LINE = 1_000_000
@@ -60,7 +60,7 @@ def detect_encoding(path: Path, forced: str | None = None) -> str:
         "cannot decode this file",
         where=path,
         got=f"tried {', '.join(failures)}",
-        hint='save it as UTF-8, or name its encoding: encoding = "..." in the recipe, --encoding on the command line',
+        hint=Phrase("save it as UTF-8, or name its encoding, such as {}", Option("encoding", "cp949")),
     )
 
 

@@ -8,7 +8,7 @@ from munjang.config.recipe import DataSpec
 from munjang.data.catalog import Located, locate
 from munjang.data.readers import MAPPED_ROLES, ROLES, Rows, find_column, read_aligned, read_rows
 from munjang.data.tables import file_format, flat_names, open_table
-from munjang.errors import DataError
+from munjang.errors import DataError, Option, Phrase
 from munjang.files import digest_file
 
 #: Raised when the same file gives other rows than before.
@@ -58,6 +58,14 @@ def infer_kind(path: Path, spec: DataSpec, kinds: tuple[str, ...]) -> str:
     is not taken for positive pairs: its pairs may be negative ones.
     """
     candidates = [k for k in kinds if k in ROLES]
+    roles = list(dict.fromkeys(role for kind in candidates for role in ROLES[kind]))
+    if not set(spec.columns) <= set(roles):
+        raise DataError(
+            "these columns have roles that no rows here have",
+            where=path,
+            expected=", ".join(roles),
+            got=", ".join(sorted(set(spec.columns) - set(roles))),
+        )
     if len(candidates) == 1:
         return candidates[0]
     if file_format(path, spec.format) == "txt":
@@ -80,7 +88,9 @@ def infer_kind(path: Path, spec: DataSpec, kinds: tuple[str, ...]) -> str:
         where=path,
         expected=" or ".join(f"{k} ({', '.join(ROLES[k])})" for k in candidates),
         got=f"columns {', '.join(names)}",
-        hint='map its columns, such as columns = {sentence1 = "A", sentence2 = "B", score = "C"}',
+        hint=Phrase(
+            "map its columns, such as {}", Option("columns", dict(zip(ROLES[candidates[0]], "ABC", strict=False)))
+        ),
     )
 
 

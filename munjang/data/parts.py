@@ -10,7 +10,7 @@ import hashlib
 from typing import Any
 
 from munjang.data.rows import texts_of
-from munjang.errors import DataError
+from munjang.errors import DataError, Option, Phrase
 from munjang.text import match_key
 
 
@@ -38,7 +38,7 @@ def take_part(rows: list[Any], part: tuple[float, float]) -> list[Any]:
         if not texts:
             raise DataError(
                 "relevance judgements hold no text by which a part could be chosen",
-                hint="leave part away; judgements of queries that are not asked do not count",
+                hint=Phrase("leave out {}; judgements of queries that are not asked do not count", Option("part")),
             )
         if part[0] <= share(texts[0]) < part[1]:
             kept.append(row)

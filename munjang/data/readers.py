@@ -17,7 +17,7 @@ from munjang.data.cells import BadCellError, build_row, read_text
 from munjang.data.parts import part_name, take_part
 from munjang.data.rows import ParallelPair, RankedList, ReadReport, Reject
 from munjang.data.tables import Record, column_name, flat_names, open_table
-from munjang.errors import DataError
+from munjang.errors import DataError, Option, Phrase
 from munjang.text import TextChanges, match_key
 
 #: Names under which a role is found where the user maps nothing; the first that a file has is taken.
@@ -101,7 +101,7 @@ def read_rows(path: Path, kind: str, spec: DataSpec, *, header: bool = True, see
         DataError: a row is malformed and `spec.rejects` is `stop`; a column or the scale is missing; nothing is left.
     """
     if kind == "scored-pairs" and spec.scale is None:
-        hint = "say what the lowest and highest score are, such as scale = [0, 5]"
+        hint = Phrase("say what the lowest and highest score are, such as {}", Option("scale", [0, 5]))
         raise DataError("the scale of the scores is not declared", where=path, hint=hint)
     table = open_table(path, spec.format, spec.encoding, header)
     reading = _Reading(spec, ReadReport(str(path), table.encoding))
@@ -205,7 +205,7 @@ def _stopped(reject: Reject, path: Path) -> DataError:
         reject.reason,
         where=place,
         got=repr(reject.excerpt[:80]) if reject.excerpt else None,
-        hint='mend the row, or leave such rows out and have them counted with rejects = "skip"',
+        hint=Phrase("mend the row, or leave such rows out and have them counted with {}", Option("rejects", "skip")),
     )
 
 
@@ -241,7 +241,7 @@ def _columns(kind: str, spec: DataSpec, names: list[str], path: Path) -> dict[st
                 where=path,
                 expected=" or ".join(_candidates(role, spec)),
                 got=f"columns {', '.join(names)}",
-                hint=f'map it, such as columns = {{{role} = "{names[0] if names else "NAME"}"}}',
+                hint=Phrase("map it, such as {}", Option("columns", {role: names[0] if names else "NAME"})),
             )
         found[role] = column
     if len(set(found.values())) < len(found):

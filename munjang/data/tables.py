@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from munjang.data.encodings import MAX_LINE, detect_encoding, numbered_lines
-from munjang.errors import DataError, MissingInputError, from_os_error
+from munjang.errors import DataError, MissingInputError, Option, Phrase, from_os_error
 
 FORMATS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".parquet": "parquet", ".txt": "txt"}
 csv.field_size_limit(MAX_LINE)
@@ -53,7 +53,7 @@ def file_format(path: Path, declared: str = "auto") -> str:
             where=path,
             expected=", ".join(FORMATS),
             got=path.suffix or "no suffix",
-            hint='declare it, such as {source = "FILE", format = "tsv"}',
+            hint=Phrase("rename it, or declare its format, such as {}", Option("format", "tsv")),
         )
     return found
 
@@ -74,7 +74,7 @@ def open_table(path: Path, declared: str = "auto", encoding: str | None = None, 
     try:
         if not path.is_file():
             raise MissingInputError(
-                "no such file", where=path, hint="check the path; relative paths start at the recipe's folder"
+                "no such file", where=path, hint="check the path; in a recipe relative paths start at its folder"
             )
         if kind == "parquet":
             return _parquet(path)

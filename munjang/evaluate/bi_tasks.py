@@ -83,7 +83,7 @@ def _sts(one: EvalSet, vectors: Vectors, settings: Settings) -> Outcome:
     left, right = _sides(one.rows, vectors)
     columns = {"predicted": cosine_of_rows(left, right), "gold": np.array([row.score for row in one.rows])}
     columns |= {name: _SIMILARITIES[name](left, right) for name in settings.similarities}
-    return Outcome(_doubles(columns), [row[:2] for row in one.rows], correlations("", *settings.similarities))
+    return Outcome(_doubles(columns), [row[:2] for row in one.rows], correlations("predicted", *settings.similarities))
 
 
 def _pair_classification(one: EvalSet, vectors: Vectors, settings: Settings) -> Outcome:

@@ -12,14 +12,16 @@ from munjang.config.recipe import (
     CrossEncoder,
     Documents,
     Frozen,
+    Input,
     LabelledTexts,
     MeasuredRows,
     Qrels,
     Queries,
     StageOptions,
 )
-from munjang.errors import ConfigError, MunjangError
+from munjang.errors import ConfigError, MunjangError, Option, Phrase
 from munjang.evaluate.naming import read_set
+from munjang.evaluate.tasks import TASKS
 
 TaskName = Literal[
     "sts",
@@ -160,25 +162,23 @@ class EvaluateOptions(StageOptions):
     @model_validator(mode="after")
     def _consistent(self) -> EvaluateOptions:
         if self.baseline is not None and self.baseline not in self.models:
-            raise ValueError(f"baseline must be one of {', '.join(self.models)}")
+            raise ValueError(Phrase("{} must be one of {}", Option("baseline"), ", ".join(self.models)))
         labels = [one.label for one in self.on]
         repeated = next((label for label in labels if labels.count(label) > 1), None)
         if repeated is not None:
             raise ValueError(f"two sets have the name {repeated}: give one of them another with name = ...")
         return self
 
-    def require_rows(self, kinds: Mapping[str, str]) -> None:
+    def require_inputs(self, inputs: Mapping[str, Input]) -> None:
         """Refuse a task that the rows of a set are not made for; see `StageOptions`."""
-        from munjang.evaluate.tasks import TASKS
-
         for number, one in enumerate(self.on):
-            kind = kinds.get(f"on[{number}].data")
-            if kind is not None and one.task is not None and TASKS[one.task].kind != kind:
+            known = inputs.get(f"on[{number}].data")
+            if known is not None and one.task is not None and TASKS[one.task].kind != known.kind:
                 raise ConfigError(
                     f"the task {one.task} takes other rows",
                     where=f"stage.{self.name}.on[{number}]",
                     expected=TASKS[one.task].kind,
-                    got=kind,
+                    got=known.kind,
                 )
 
 

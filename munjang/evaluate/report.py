@@ -1,33 +1,65 @@
-"""Writes an evaluation as JSON, CSV, rows in Parquet, and one HTML page that needs no network."""
+"""Writes a table of an evaluation as JSON, as CSV, and as one HTML page that needs no network."""
 
 from __future__ import annotations
 
 import csv
-import html
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import pyarrow
-import pyarrow.parquet
+import numpy as np
 
-from munjang.evaluate.metrics import Estimate
-from munjang.evaluate.sts import Evaluation, gold_scores
+from munjang.evaluate import plots
+from munjang.evaluate.changes import Change
+from munjang.evaluate.compare import ALPHA, Cell, Comparison, Estimate, Table
+from munjang.evaluate.statistics import RESAMPLES
+from munjang.evaluate.tasks import TASKS
 from munjang.files import write_bytes, write_json
+from munjang.page import figure_html, render_page, write_page
 
-#: Points a scatter shows; more only hide each other.
-_MOST_POINTS = 1_500
-_WORST = 20
-_COLOURS = ("#3b6fd4", "#d9782d", "#2f9e77", "#b04fa8", "#8a8f2a", "#c8434e")
+JSON_FILE, CSV_FILE, PAGE_FILE = "results.json", "results.csv", "report.html"
+_WORST = 50
 
 
-def write_evaluation(result: Evaluation, out: Path, title: str) -> None:
-    """Write `results.json`, `results.csv`, `rows.parquet` and `report.html` into a folder."""
-    write_json(out / "results.json", result.as_dict())
-    write_bytes(out / "results.csv", results_csv(result).encode("utf-8-sig"))
-    pyarrow.parquet.write_table(_rows_table(result), out / "rows.parquet")
-    write_bytes(out / "report.html", report_page(result, title).encode())
+@dataclass
+class Plot:
+    """A figure of the page with its words."""
+
+    korean: str
+    english: str
+    html: str
+
+
+@dataclass
+class Unit:
+    """A pair, query or text that a model is furthest off with."""
+
+    texts: Sequence[str]
+    gold: str
+    predicted: str
+    side: str = ""
+
+
+@dataclass
+class Section:
+    """What the page says of one set."""
+
+    name: str
+    task: str
+    units: int
+    unit: str
+    plots: list[Plot] = field(default_factory=list)
+    worst_of: str = ""
+    worst: list[Unit] = field(default_factory=list)
+
+
+def write_report(table: Table, out: Path, title: str, changed: Sequence[Change] = ()) -> None:
+    """Write `results.json`, `results.csv` and `report.html` into a folder."""
+    write_json(out / JSON_FILE, table.as_dict())
+    write_bytes(out / CSV_FILE, results_csv(table).encode("utf-8-sig"))
+    write_page(out / PAGE_FILE, report_page(table, title, changed))
 
 
 def guard_cell(value: str) -> str:
@@ -35,57 +67,34 @@ def guard_cell(value: str) -> str:
     return "'" + value if value and value[0] in "=+-@\t\r＝＋－＠" else value
 
 
-def results_csv(result: Evaluation) -> str:
-    """One line a model and set; numbers x 100, empty where undefined."""
+def results_csv(table: Table) -> str:
+    """One line a model, set and metric; numbers x 100, empty where undefined."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    estimates = ("spearman", "pearson", "difference")
     writer.writerow(
-        ["model", "kind", "set", "rows", *(f"{e}{suffix}" for e in estimates for suffix in ("", "_low", "_high"))]
+        ["model", "kind", "set", "task", "units", "metric", "value", "low", "high", "deviation", "reason"]
+        + ["against", "difference", "difference_low", "difference_high", "p", "p_holm", "p_williams", "verdict"]
     )
-    for cell in result.cells:
-        numbers: list[float | None] = []
-        for estimate in (cell.spearman, cell.pearson, cell.against_baseline or Estimate(None, None, None)):
-            numbers.extend(estimate[:3])
-        head = [guard_cell(cell.model), result.kinds[cell.model], guard_cell(cell.set), len(result.sets[cell.set])]
-        writer.writerow([*head, *("" if n is None else f"{n:.4f}" for n in numbers)])
+    for cell in table.cells:
+        first = cell.first
+        for name, estimate in cell.estimates.items():
+            head = [guard_cell(cell.label), first.subject.kind, guard_cell(cell.set), first.task, first.units, name]
+            numbers = [_digits(n) for n in (estimate.value, estimate.low, estimate.high, cell.deviations[name])]
+            compared = cell.against if cell.against and cell.against.metric == name else None
+            writer.writerow([*head, *numbers, estimate.reason, *_compared_cells(compared)])
     return buffer.getvalue()
 
 
-def _rows_table(result: Evaluation) -> pyarrow.Table:
-    columns: dict[str, list[Any]] = {
-        k: [] for k in ("set", "row", "sentence1", "sentence2", "gold", "model", "predicted")
-    }
-    for cell in result.cells:
-        rows = result.sets[cell.set]
-        columns["set"].extend([cell.set] * len(rows))
-        columns["row"].extend(range(len(rows)))
-        columns["sentence1"].extend(row.sentence1 for row in rows)
-        columns["sentence2"].extend(row.sentence2 for row in rows)
-        columns["gold"].extend(row.score for row in rows)
-        columns["model"].extend([cell.model] * len(rows))
-        columns["predicted"].extend(cell.predicted.tolist())
-    return pyarrow.table(columns)
+def _compared_cells(compared: Comparison | None) -> list[str]:
+    if compared is None:
+        return [""] * 8
+    difference = compared.difference
+    numbers = (difference.value, difference.low, difference.high, compared.p, compared.p_holm, compared.p_williams)
+    return [guard_cell(compared.other), *map(_digits, numbers), compared.verdict]
 
 
-def report_page(result: Evaluation, title: str) -> str:
-    """The page: the table, the intervals, gold against predicted scores, and the pairs that are furthest off."""
-    from plotly.offline import get_plotlyjs
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("munjang.evaluate"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["estimate"] = format_estimate
-    return environment.get_template("report.html").render(
-        title=title,
-        result=result,
-        sets=list(result.sets),
-        models=list(result.kinds),
-        intervals=_intervals_plot(result),
-        scatters=[(name, _scatter_plot(result, name)) for name in result.sets],
-        worst=[(name, _worst_pairs(result, name)) for name in result.sets],
-        plotly=get_plotlyjs(),
-    )
+def _digits(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def format_estimate(estimate: Estimate | None, signed: bool = False) -> str:
@@ -101,98 +110,140 @@ def format_estimate(estimate: Estimate | None, signed: bool = False) -> str:
     return f"{text} [{estimate.low:{sign}.1f}, {estimate.high:{sign}.1f}]"
 
 
-def _plot(figure: Any, height: int) -> str:
-    figure.update_layout(
-        height=height,
-        margin={"l": 10, "r": 10, "t": 10, "b": 40},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": "#808080", "family": "inherit"},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+def report_page(table: Table, title: str, changed: Sequence[Change] = ()) -> str:
+    """The page: the table with its verdicts, quality against cost, and what each set shows about the models."""
+    overview = [
+        Plot("구간", "Intervals", figure_html(plots.intervals(table), "intervals", _band_height(table))),
+        *_optional("속도와 품질", "Quality against speed", plots.frontier(table, "speed"), "by-speed"),
+        *_optional("크기와 품질", "Quality against size", plots.frontier(table, "size"), "by-size"),
+    ]
+    return render_page(
+        "munjang.evaluate",
+        "report.html",
+        plots=True,
+        title=title,
+        table=table,
+        overview=overview,
+        sections=[_section(table, name, place) for place, name in enumerate(table.sets)],
+        changed=changed,
+        highest={name: _highest(table, name) for name in table.sets},
+        alpha=ALPHA,
+        resamples=RESAMPLES,
+        estimate=format_estimate,
+        quantity=format_quantity,
     )
-    figure.update_xaxes(gridcolor="rgba(128,128,128,0.25)", zeroline=False, automargin=True)
-    figure.update_yaxes(gridcolor="rgba(128,128,128,0.25)", zeroline=False, automargin=True)
-    return figure.to_html(full_html=False, include_plotlyjs=False, config={"responsive": True, "displayModeBar": False})
 
 
-def _intervals_plot(result: Evaluation) -> str:
-    """Each set is a band of the y axis, each model a line in it, so that no interval hides another."""
-    import plotly.graph_objects as go
-
-    sets, models = list(result.sets), list(result.kinds)
-    figure = go.Figure()
-    for number, model in enumerate(models):
-        cells = [c for c in result.cells if c.model == model and c.spearman.low is not None]
-        shift = (number + 1) / (len(models) + 1) - 0.5
-        label = html.escape(model)
-        figure.add_scatter(
-            name=label,
-            x=[c.spearman.value for c in cells],
-            y=[sets.index(c.set) + shift for c in cells],
-            text=[html.escape(c.set) for c in cells],
-            mode="markers",
-            marker={"size": 11, "color": _COLOURS[number % len(_COLOURS)], "symbol": number},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [c.spearman.high - c.spearman.value for c in cells],
-                "arrayminus": [c.spearman.value - c.spearman.low for c in cells],
-            },
-            hovertemplate="%{text}: %{x:.2f}<extra>" + label + "</extra>",
-        )
-    ticks = {"tickvals": list(range(len(sets))), "ticktext": [html.escape(name) for name in sets]}
-    figure.update_yaxes(range=[len(sets) - 0.5, -0.5], showgrid=False, **ticks)
-    for line in range(len(sets) - 1):
-        figure.add_hline(y=line + 0.5, line_color="rgba(128,128,128,0.35)", line_width=1)
-    figure.update_xaxes(title="Spearman x 100")
-    return _plot(figure, 110 + 30 * len(models) * len(sets))
+def format_quantity(value: float | None) -> str:
+    """`117.7M`, `14.3k`, `1,234`, `8.25`: three digits that count; `-` for None."""
+    if value is None:
+        return "-"
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if value >= size:
+            return f"{value / (1e3 if unit == 'k' else size):.1f}{unit}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _scatter_plot(result: Evaluation, name: str) -> str:
-    import plotly.graph_objects as go
-
-    rows = result.sets[name]
-    step = max(len(rows) // _MOST_POINTS, 1)
-    figure = go.Figure()
-    for number, model in enumerate(result.kinds):
-        cell = result.cell(model, name)
-        figure.add_scatter(
-            name=html.escape(model),
-            x=[5 * row.score for row in rows[::step]],
-            y=cell.predicted[::step].round(4).tolist(),
-            mode="markers",
-            visible=True if model == _shown_model(result) else "legendonly",
-            marker={"size": 6, "opacity": 0.45, "color": _COLOURS[number % len(_COLOURS)]},
-            customdata=[[html.escape(row.sentence1), html.escape(row.sentence2)] for row in rows[::step]],
-            hovertemplate="%{customdata[0]}<br>%{customdata[1]}<br>gold %{x:.1f}, predicted %{y:.3f}<extra></extra>",
-        )
-    figure.update_xaxes(title="gold (0-5)")
-    figure.update_yaxes(title="predicted")
-    return _plot(figure, 420)
+def _band_height(table: Table) -> int:
+    return 110 + 30 * len(table.labels) * len(table.sets)
 
 
-def _shown_model(result: Evaluation) -> str:
+def _optional(korean: str, english: str, figure: Any, name: str, height: int = 400) -> list[Plot]:
+    return [] if figure is None else [Plot(korean, english, figure_html(figure, name, height))]
+
+
+def _highest(table: Table, name: str) -> float | None:
+    """The highest value of a set's main metric, which the table shows in bold."""
+    values = [c.estimate.value for c in table.cells if c.set == name and c.estimate.value is not None]
+    return max(values) if len(values) > 1 else None
+
+
+def _section(table: Table, name: str, place: int) -> Section:
+    cells = [c for c in table.cells if c.set == name and c.estimate.value is not None]
+    every = [c for c in table.cells if c.set == name]
+    if not every:
+        return Section(name, "", 0, "")
+    task = TASKS[every[0].first.task]
+    section = Section(name, task.label, every[0].first.units, task.unit)
+    if cells:
+        shown = _shown(cells)
+        section.plots = _pair_plots(table, cells, shown, place) if _has_scores(shown) else _unit_plots(table, cells, place)
+        section.plots += _optional("문장 지도", "Map of the texts", plots.text_map(_mapped(cells)), f"map-{place}", 460)
+        section.worst_of, section.worst = shown.label, _worst(shown)
+    return section
+
+
+def _shown(cells: Sequence[Cell]) -> Cell:
     """The model that details are shown of: the last bi-encoder, which a recipe is after."""
-    bi_encoders = [model for model, kind in result.kinds.items() if kind == "bi-encoder"]
-    return (bi_encoders or list(result.kinds))[-1]
+    return next((c for c in reversed(cells) if c.first.subject.kind == "bi-encoder"), cells[-1])
 
 
-def _worst_pairs(result: Evaluation, name: str) -> list[dict[str, Any]]:
-    """Pairs whose rank under the shown model is furthest from their gold rank."""
-    from scipy.stats import rankdata
+def _mapped(cells: Sequence[Cell]) -> Cell:
+    return next((c for c in reversed(cells) if c.first.extra.get("map")), cells[-1])
 
-    cell, rows = result.cell(_shown_model(result), name), result.sets[name]
-    gold = rankdata(gold_scores(rows)) / len(rows)
-    gap = rankdata(cell.predicted) / len(rows) - gold
-    order = sorted(range(len(rows)), key=lambda i: -abs(gap[i]))[:_WORST]
+
+def _has_scores(cell: Cell) -> bool:
+    return cell.first.task in ("sts", "pair-classification")
+
+
+def _pair_plots(table: Table, cells: list[Cell], shown: Cell, place: int) -> list[Plot]:
+    found = []
+    if shown.first.task == "sts":
+        figure = figure_html(plots.scatter(cells, table, shown.label), f"scatter-{place}", 420)
+        found.append(Plot("정답과 예측", "Gold against predicted", figure))
+        found.append(Plot("잔차", "Residuals", figure_html(plots.residuals(cells, table), f"residuals-{place}", 380)))
+    by_label = figure_html(plots.similarity_by_label(shown), f"labels-{place}", 380)
+    found.append(Plot(f"정답별 점수 분포: {shown.label}", f"Scores by gold: {shown.label}", by_label))
+    crosses = [c for c in cells if c.first.subject.kind == "cross-encoder"]
+    return found + _optional(
+        "교차 인코더 점수의 신뢰도", "Reliability of cross-encoders", plots.reliability(crosses, table), f"reliable-{place}"
+    )
+
+
+def _unit_plots(table: Table, cells: list[Cell], place: int) -> list[Plot]:
+    means = [c for c in cells if plots.is_mean(c) and len(np.unique(plots.main_column(c))) > 2]
+    if not means:
+        return []
+    return _optional("분포", "Distribution", plots.unit_values(means, table), f"units-{place}", 360)
+
+
+def _worst(cell: Cell) -> list[Unit]:
+    if not len(cell.first.texts):
+        return []
+    if _has_scores(cell):
+        return _worst_pairs(cell)
+    return _worst_units(cell) if plots.is_mean(cell) else []
+
+
+def _worst_pairs(cell: Cell) -> list[Unit]:
+    """Pairs whose rank is furthest from their gold rank."""
+    gap, columns = plots.rank_gap(cell), cell.first.columns
+    order = np.argsort(-np.abs(gap), kind="stable")[:_WORST]
     return [
-        {
-            "sentence1": rows[i].sentence1,
-            "sentence2": rows[i].sentence2,
-            "gold": 5 * rows[i].score,
-            "predicted": float(cell.predicted[i]),
-            "side": "too high" if gap[i] > 0 else "too low",
-            "model": cell.model,
-        }
+        Unit(
+            cell.first.texts[i],
+            f"{columns['gold'][i]:.2f}",
+            f"{columns['predicted'][i]:.3f}",
+            "too high" if gap[i] > 0 else "too low" if gap[i] < 0 else "",
+        )
         for i in order
     ]
+
+
+def _worst_units(cell: Cell) -> list[Unit]:
+    """Units with the lowest value, those that are not perfect."""
+    values = plots.main_column(cell)
+    order = [i for i in np.argsort(values, kind="stable") if np.isfinite(values[i]) and values[i] < 1][:_WORST]
+    given = cell.first.extra.get("names") or {}
+    gold, predicted = (cell.first.columns.get(name) for name in ("gold", "predicted"))
+    return [
+        Unit(cell.first.texts[i], _class(gold, i, given), _class(predicted, i, given) or f"{100 * values[i]:.1f}")
+        for i in order
+    ]
+
+
+def _class(column: np.ndarray | None, unit: int, names: Any) -> str:
+    if column is None:
+        return ""
+    value = int(column[unit])
+    return str(names[value]) if isinstance(names, list) and 0 <= value < len(names) else str(value)

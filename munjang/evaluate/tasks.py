@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,21 +81,27 @@ class Task:
         """Those of a `bi-encoder`, a `cross-encoder` or of `retrieve+rerank`."""
         return {"bi-encoder": self.bi, "cross-encoder": self.cross, "retrieve+rerank": self.both}[model_kind]
 
+    def every_metric(self, model_kind: str) -> tuple[Metric, ...]:
+        """Those of `metrics` and those that are measured on request only."""
+        asked = similarity_metrics(SIMILARITIES) if self.name == "sts" and model_kind == "bi-encoder" else ()
+        return (*self.metrics(model_kind), *asked)
+
 
 def _mean(name: str, label: str) -> Metric:
     return Metric(name, label, statistics.mean, (name,))
 
 
-def correlations(*measures: str) -> tuple[Metric, ...]:
-    """Spearman and Pearson of some measures with gold: "" for the main one, or names of `SIMILARITIES`."""
+def correlations(*columns: str) -> tuple[Metric, ...]:
+    """Spearman and Pearson of each column of scores; of `predicted` under their plain names."""
     return tuple(
         Metric(
-            f"{name}{suffix and '_' + suffix}",
-            f"{label}{suffix and f' ({suffix})'}",
+            name + (f"_{column}" if named else ""),
+            label + (f", {column}" if named else ""),
             statistic,
-            (suffix or "predicted", "gold"),
+            (column, "gold"),
         )
-        for suffix in measures
+        for column in columns
+        for named in (column != "predicted",)
         for name, label, statistic in (
             ("spearman", "Spearman", statistics.spearman),
             ("pearson", "Pearson", statistics.pearson),
@@ -119,13 +125,19 @@ _RETRIEVAL = (
 )
 _TRIPLETS = (_mean("triplet_accuracy", "triplet accuracy"),)
 
-#: Other similarities of vectors than the cosine, measured on request.
+#: Other similarities of vectors than the cosine, measured on request; each is a column of the units.
 SIMILARITIES = ("dot", "euclidean", "manhattan")
+
+
+def similarity_metrics(similarities: Sequence[str]) -> tuple[Metric, ...]:
+    """Correlations of the gold scores with other similarities than the cosine, such as `spearman_dot`."""
+    return correlations(*similarities)
+
 
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
-        Task("sts", "similarity", "scored-pairs", "pair", correlations(""), correlations("")),
+        Task("sts", "similarity", "scored-pairs", "pair", correlations("predicted"), correlations("predicted")),
         Task("pair-classification", "same or not", "scored-pairs", "pair", _PAIR_CLASSES, _PAIR_CLASSES),
         Task("nli", "inference", "labelled-pairs", "pair", _TRIPLETS, _CLASSES),
         Task("triplets", "triplets", "triplets", "triplet", _TRIPLETS, _TRIPLETS),

@@ -14,7 +14,7 @@ from torch import nn
 
 from munjang.engine.loading import load_model
 from munjang.errors import ConfigError, DataError
-from munjang.models.folder import model_kind, read_list
+from munjang.models.folder import model_kind, read_modules
 from munjang.models.heads import (
     POOLINGS,
     TASKS,
@@ -126,7 +126,7 @@ def own_pooling(folder: Path) -> str | None:
     Raises:
         DataError: the settings of the pooling are damaged.
     """
-    for entry in read_list(folder / "modules.json"):
+    for entry in read_modules(folder):
         if str(entry.get("type", "")).endswith(".Pooling"):
             try:
                 mode = Pooling.load(
@@ -155,7 +155,7 @@ def as_bi_encoder(
     Raises:
         MissingInputError, DataError: the start is missing, unsafe or damaged.
     """
-    if model_kind(folder) == "bi-encoder" and read_list(folder / "modules.json"):
+    if model_kind(folder) == "bi-encoder" and read_modules(folder):
         model = load_model(SentenceTransformer, folder, "cpu")
         model.max_seq_length = shortest(max_length, model[0])
         return model, "there is no head to take off: this is a bi-encoder, with all of its modules and prompts", ()

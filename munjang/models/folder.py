@@ -21,6 +21,9 @@ TOKENIZER_FILES = (
     "tokenizer.model",
 )
 
+#: What kinds of transformers call the number of their layers.
+_LAYER_COUNTS = ("num_hidden_layers", "n_layers", "num_layers")
+
 
 def read_settings(path: Path) -> dict[str, Any]:
     """A JSON object of a model's folder; empty where there is no such file.
@@ -50,6 +53,19 @@ def _read(path: Path, kind: type[_Json], expected: str) -> _Json:
     if not isinstance(value, kind):
         raise DataError("this file is damaged", where=path, expected=expected, got=type(value).__name__)
     return value
+
+
+def read_modules(folder: Path) -> list[dict[str, Any]]:
+    """The modules of a model as `modules.json` lists them; empty for a bare transformer.
+
+    Raises:
+        DataError: the file is not a list of objects.
+    """
+    path = folder / "modules.json"
+    modules = read_list(path)
+    if not all(isinstance(entry, dict) for entry in modules):
+        raise DataError("this file is damaged", where=path, expected="a list of objects")
+    return modules
 
 
 def require_safe_folder(folder: Path) -> None:
@@ -110,6 +126,22 @@ def model_kind(folder: Path) -> str:
         return "bi-encoder"
     names = read_settings(folder / "config.json").get("architectures") or []
     return "cross-encoder" if any(str(n).endswith("ForSequenceClassification") for n in names) else "bi-encoder"
+
+
+def layers_of(folder: Path) -> int | None:
+    """How many layers the transformer of a model has, or None where its folder does not say.
+
+    Args:
+        folder: of the model.
+
+    Raises:
+        DataError: a file of settings is damaged.
+    """
+    first = next(iter(read_modules(folder)), {})
+    place = folder / str(first.get("path", ""))
+    settings = read_settings(place / "config.json")
+    counts = (settings.get(name) for name in _LAYER_COUNTS)
+    return next((count for count in counts if isinstance(count, int)), None)
 
 
 def fingerprint_model(folder: Path) -> str:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from munjang.data.cells import NLI_LABELS
 from munjang.engine.loading import keep_lower_case, load_model, loading, require_all_weights
 from munjang.errors import ConfigError, DataError
-from munjang.models.folder import model_kind, read_list, read_settings, require_safe_folder
+from munjang.models.folder import model_kind, read_modules, read_settings, require_safe_folder
 from munjang.models.weights import transformer_folder
 
 CROSS_TASKS = ("sts", "nli", "ranking")
@@ -77,7 +77,7 @@ def cross_task(folder: Path) -> str | None:
 
 def _dense_outputs(folder: Path) -> int | None:
     """Outputs of a head that is a module of its own, or None where the transformer carries the head."""
-    modules = read_list(folder / "modules.json")
+    modules = read_modules(folder)
     settings = read_settings(folder / str(modules[-1].get("path", "")) / "config.json") if modules else {}
     return settings.get("out_features") if settings.get("module_output_name") == "scores" else None
 
@@ -382,7 +382,7 @@ def _new_on_a_body(folder: Path, pooling: str) -> str:
 
 def later_modules(folder: Path) -> tuple[str, ...]:
     """Names of a model's modules after the transformer and the pooling, such as `Dense` and `Normalize`."""
-    names = [str(entry.get("type", "")).rsplit(".", 1)[-1] for entry in read_list(folder / "modules.json")[1:]]
+    names = [str(entry.get("type", "")).rsplit(".", 1)[-1] for entry in read_modules(folder)[1:]]
     return tuple(name for name in names if name != "Pooling")
 
 

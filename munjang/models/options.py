@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from munjang.config.recipe import AnyModel, AnyRows, StageOptions
-from munjang.errors import ConfigError
+from munjang.errors import ConfigError, Option, Phrase
 from munjang.models.pieces import require_scripts
 
 
@@ -51,5 +51,6 @@ class ConvertOptions(StageOptions):
     @model_validator(mode="after")
     def _something_to_trim(self) -> ConvertOptions:
         if not self.trim_vocab and (self.keep_scripts or self.held_out or self.min_count != 1):
-            raise ValueError("keep_scripts, held_out and min_count have no effect without trim_vocab")
+            idle = (Option(name) for name in ("keep_scripts", "held_out", "min_count", "trim_vocab"))
+            raise ValueError(Phrase("{}, {} and {} have no effect without {}", *idle))
         return self

@@ -23,7 +23,7 @@ from munjang.models.folder import read_settings
 from munjang.models.weights import plain_name, transformer_folder, weight_files
 
 #: Copied as they are; exports in other formats hold the whole vocabulary and would no longer fit.
-_COPIED = {".json", ".md", ".txt", ".safetensors", ""}
+_COPIED = {".json", ".md", ".txt", ".safetensors", ".npz", ""}
 #: Other spellings of the vocabulary: `tokenizer.json` says it all.
 _SPELLINGS = {"vocab.txt", "vocab.json", "merges.txt", "added_tokens.json", "tokenizer.json"}
 _SPELLING_SUFFIXES = {".model"}

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from munjang.errors import DataError
-from munjang.models.folder import read_list
+from munjang.models.folder import read_modules
 
 #: Kinds of first modules that are a transformer; older releases named them after the architecture.
 _TRANSFORMER = "Transformer"
@@ -23,10 +23,10 @@ def transformer_folder(folder: Path) -> Path:
     Raises:
         DataError: `modules.json` is damaged, or the first module is no transformer.
     """
-    modules = read_list(folder / "modules.json")
+    modules = read_modules(folder)
     if not modules:
         return folder
-    first = modules[0] if isinstance(modules[0], dict) else {}
+    first = modules[0]
     kind = str(first.get("type", "")).rsplit(".", 1)[-1]
     place = folder / str(first.get("path", ""))
     if kind != _TRANSFORMER or not place.resolve().is_relative_to(folder.resolve()):

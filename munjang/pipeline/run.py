@@ -4,19 +4,21 @@ The directory of a run holds `run.json`, a small pointer from stage names to dir
 directory a result, and while a training is under way `work/` with its checkpoints. A result is named by its
 fingerprint: the stage's kind, version and options, the fingerprints of the stages that it reads, and the content of
 its files. So a changed option or a changed file makes a new directory, and going back to the old options finds the
-old one.
+old one. What a stage has begun under other options is kept until it is finished under the new ones: who goes back
+before that goes on from there.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import resource
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,7 @@ class _Walk:
         # options finds a result that the pointer has left.
         if team.leads:
             self._point(stage.name, directory, fingerprint)
+            self._clear_work(stage.name, directory, made=reason != "done")
         self.fingerprints[stage.name] = fingerprint
         self.context.stages[stage.name] = directory
         return StageOutcome(stage.name, directory, fingerprint, reason, read_json(directory / REPORT))
@@ -118,6 +121,23 @@ class _Walk:
         self.context.work = self.run_dir / WORK / directory.name
         self.context.fingerprint = fingerprint
         make_stage(self.kinds[stage.kind], stage, self.context, directory)
+
+    def _clear_work(self, name: str, directory: Path, *, made: bool) -> None:
+        """Remove checkpoints from which nobody goes on any more.
+
+        Those of a finished result, which a kill may have left. And if it was made just now, what the stage has begun
+        under other options or inputs; where it was found finished, that may be what the user comes back to.
+        """
+        work = self.run_dir / WORK
+        shutil.rmtree(work / directory.name, ignore_errors=True)
+        # By the whole name: `bi-sts-0123abcd` is of another stage than `bi-0123abcd`.
+        of_stage = re.compile(rf"{re.escape(name)}-[0-9a-f]{{8}}")
+        for old in sorted(work.glob(f"{name}-*")) if made else ():
+            if of_stage.fullmatch(old.name):
+                shutil.rmtree(old, ignore_errors=True)
+                self.context.say(f"  removed {WORK}/{old.name}: begun under other options or inputs")
+        with suppress(OSError):
+            work.rmdir()
 
     def _point(self, name: str, directory: Path, fingerprint: str) -> None:
         path = self.run_dir / POINTER

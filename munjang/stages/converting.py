@@ -10,6 +10,7 @@ from typing import Any
 from munjang.data.readers import ROLES
 from munjang.data.rows import sentences_of
 from munjang.models.options import ConvertOptions
+from munjang.models.record import RECORD_FILE
 from munjang.pipeline.stage import Context
 from munjang.stages.inputs import MODEL_FOLDER, load_input_rows, model_folder
 
@@ -63,6 +64,7 @@ def write_converted(
     from munjang.models.trim import trim_vocabulary
 
     reports: dict[str, Any] = {"convert": None, "trim": None}
+    source = folder
     # Hidden, so that it is no part of what is committed.
     whole = place if trim is None else place / ".whole"
     if head is not None:
@@ -77,4 +79,6 @@ def write_converted(
         for line in trimmed.sentences():
             say(f"  {line}")
         shutil.rmtree(place / ".whole", ignore_errors=True)
+    if (source / RECORD_FILE).is_file():
+        shutil.copyfile(source / RECORD_FILE, place / RECORD_FILE)  # another head, but the texts were seen
     return reports

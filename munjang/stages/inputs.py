@@ -7,12 +7,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from munjang.config.recipe import DATA_PREFIX, STAGE_PREFIX, DataSpec, Recipe
+from munjang.config.recipe import DATA_PREFIX, STAGE_PREFIX, DataSpec, Input, Recipe, Reference, StageOptions
 from munjang.data.load import fingerprint_rows, load_rows
 from munjang.data.readers import ROLES, Rows
 from munjang.data.rows import sentences_of
 from munjang.errors import MunjangError
-from munjang.models.folder import fingerprint_model, require_kind
+from munjang.models.folder import fingerprint_model, layers_of, model_kind, require_kind
 from munjang.models.source import resolve_model
 from munjang.pipeline.stage import Context
 from munjang.text import match_key
@@ -49,28 +49,41 @@ class RunInputs:
         Reading all rows twice costs seconds; a wrong column found after an hour of training costs the hour.
 
         Raises:
-            MissingInputError, DataError, UnavailableError: with the option's place in the recipe.
+            MissingInputError, DataError, UnavailableError, ConfigError: with the option's place in the recipe.
         """
+        made: dict[str, Input] = {}
         for stage in self.recipe.stages:
-            read = {}
+            known = {}
             for option, value, reference in stage.references():
-                if value.startswith(STAGE_PREFIX):
-                    continue
                 try:
-                    self.fingerprint(value, reference.accepts)
-                    kinds = tuple(kind for kind in reference.accepts if kind in ROLES)
-                    if kinds:
-                        rows = load_rows(data_spec(self.recipe, value), kinds, self.base, self.recipe.seed)
-                        read[option] = rows.kind
-                    elif set(reference.accepts) & set(MODELS):
-                        require_kind(self._folder(value), *reference.accepts)
+                    found = self._known(value, reference, made)
                 except MunjangError as error:
-                    error.where = f"stage.{stage.name}.{option} = {value!r}" + (
-                        f" ({error.where})" if error.where else ""
-                    )
-                    error.args = (error.sentence(),)
+                    error.inside(stage.option(option, value))
                     raise
-            stage.require_rows(read)
+                if found is not None:
+                    known[option] = found
+            stage.require_inputs(known)
+            made[stage.name] = _made_by(stage, known)
+
+    def _known(self, value: str, reference: Reference, made: dict[str, Input]) -> Input | None:
+        """What is known of an input before the run; one from outside is read and checked."""
+        if value.startswith(STAGE_PREFIX):
+            return made.get(value[len(STAGE_PREFIX) :])
+        self.fingerprint(value, reference.accepts)
+        kinds = tuple(kind for kind in reference.accepts if kind in ROLES)
+        if kinds:
+            return Input(load_rows(data_spec(self.recipe, value), kinds, self.base, self.recipe.seed).kind)
+        if not set(reference.accepts) & set(MODELS):
+            return None
+        folder = self._folder(value)
+        require_kind(folder, *reference.accepts)
+        return Input(model_kind(folder), layers_of(folder))
+
+
+def _made_by(stage: StageOptions, known: dict[str, Input]) -> Input:
+    """What a stage will make; no stage changes the number of layers of the model that it starts from."""
+    start = known.get("model") if stage.produces in MODELS else None
+    return Input(stage.produces, start.layers if start else None)
 
 
 def data_spec(recipe: Recipe, value: str) -> DataSpec:

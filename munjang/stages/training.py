@@ -18,6 +18,7 @@ from munjang.errors import DataError
 from munjang.evaluate.dev import dev_metric, dev_of_encoder, dev_of_scorer
 from munjang.files import damage, lock, new_directory, read_json, read_manifest, remove_leftovers, write_json
 from munjang.models.card import describe_start, write_card
+from munjang.models.record import record_of, write_record
 from munjang.pipeline.stage import Context
 from munjang.stages.inputs import MODEL_FOLDER, load_input_rows, model_folder
 from munjang.train.best import TrainReport
@@ -51,8 +52,8 @@ def _run(
     """Train once for each seed, keep the best on dev as `out/model`, and report all."""
     cross = options.produces == "cross-encoder"
     sets, (dev_kind, dev), excluded = _rows(options, context, cross)
-    task = common_task({one.name: one.objective for one in sets}, f"stage.{options.name}.train")
-    require_dev(task, dev_kind, f"stage.{options.name}.dev")
+    task = common_task({one.name: one.objective for one in sets}, options.option("train"))
+    require_dev(task, dev_kind, options.option("dev", options.dev))
     metric = dev_metric(dev_kind, dev, cross, options.dev)
 
     def once(seed: int, folder: Path, several: bool) -> dict[str, Any]:
@@ -75,6 +76,8 @@ def _run(
         )
         report.excluded, report.dev_metric = excluded, metric
         if context.team.leads:
+            record = record_of(row for one in sets for row in one.rows)
+            write_record(folder / MODEL_FOLDER, record, model_folder(context, options.model))
             _write(options, context, folder, report, metrics, began)
         return report.as_dict()
 
@@ -213,7 +216,7 @@ def _rows(options: TrainOptions, context: Context, cross: bool) -> tuple[list[Tr
     for one in options.train:
         read = load_input_rows(context, one.data, _KINDS)
         named = one.objective or options.objective
-        where = f"stage.{options.name}.train = {one.data!r}"
+        where = options.option("train", one.data)
         objective = choose_objective(known, read.kind, named, where)
         kept = without_leaks(read.rows, [dev, *unseen])
         context.readings[-1] |= {"use": "train", "used": len(kept)}

@@ -80,10 +80,10 @@ def _batches_of(one: RowSet, budget: int, draw: np.random.Generator, smallest: i
         batches += _cut(group.tolist(), lengths, one, budget, smallest)
         if len(batches) > 1 and len(batches[-1]) < smallest:
             # The longest of the batch before it, so that no short row is padded to the length of a long one.
-            spare = min(smallest - len(batches[-1]), max(len(batches[-2]) - smallest, 0))
-            if spare:
-                batches[-1] = batches[-2][-spare:] + batches[-1]
-                batches[-2] = batches[-2][:-spare]
+            needed = smallest - len(batches[-1])
+            if len(batches[-2]) - needed >= smallest:
+                batches[-1] = batches[-2][-needed:] + batches[-1]
+                batches[-2] = batches[-2][:-needed]
             else:
                 rest = batches.pop()
                 batches[-1] += rest

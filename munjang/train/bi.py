@@ -203,6 +203,7 @@ def _load_start(start: Path, options: TrainBiOptions, device: str, seed: int, re
     model = encoder.model.float()
     whole = model.get_max_seq_length() or options.max_length
     model.max_seq_length = min(options.max_length, whole)
+    report.warnings += options.length_said(model.max_seq_length)
     if model.max_seq_length < whole:
         report.warnings.append(f"the start read {whole} tokens, the trained model reads {model.max_seq_length}")
     return encoder
@@ -212,7 +213,7 @@ def _require_smaller(options: TrainBiOptions, dimension: int) -> None:
     if options.matryoshka and max(options.matryoshka) >= dimension:
         raise ConfigError(
             "matryoshka dimensions must be smaller than the vector",
-            where=f"stage.{options.name}.matryoshka",
+            where=options.option("matryoshka", options.matryoshka),
             expected=f"below {dimension}",
             got=f"{options.matryoshka}",
         )

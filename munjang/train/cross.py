@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from munjang.data.rows import pairs_of
 from munjang.engine.encoder import count_tokens
 from munjang.engine.scorer import Scorer
+from munjang.models.folder import model_kind
 from munjang.models.heads import with_head
 from munjang.progress import Progress, silent
 from munjang.text import printable
@@ -144,12 +145,13 @@ def train_cross(
         ConfigError: the objectives need different heads.
         DataError: rows that cannot teach, a loss that is not finite, a collapse.
     """
-    task_name = common_task({one.name: one.objective for one in sets}, f"stage.{options.name}.train")
+    task_name = common_task({one.name: one.objective for one in sets}, options.option("train"))
     head = with_head(start, task_name, pooling=options.pooling, max_length=options.max_length, device=device, seed=seed)
     model = head.model.float()  # updates of 1e-5 round away in half precision
     scorer = Scorer.of(model, device, symmetric=task_name == "sts", budget=options.eval_budget)
     report = TrainReport.of(sets)
     report.head = head.said
+    report.warnings += [*options.length_said(model.max_seq_length), *_pooling_said(options, start)]
     pairs = [pair for one in sets for row in one.rows for pair in pairs_of(row)]
     report.truncated = sum(n > model.max_seq_length for n in count_tokens(model, pairs))
 
@@ -164,3 +166,10 @@ def train_cross(
     if task.team.leads:
         save_model(model, out)
     return report
+
+
+def _pooling_said(options: TrainCrossOptions, start: Path) -> list[str]:
+    """A sentence where a pooling was asked for that no new head reads."""
+    if "pooling" not in options.model_fields_set or model_kind(start) != "cross-encoder":
+        return []
+    return [f"pooling = {options.pooling!r} has no effect: a cross-encoder's head keeps what it reads"]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from munjang.data.cells import NLI_LABELS
 from munjang.data.rows import LabelledPair, ScoredPair, pair_key, sentences_of, texts_of
-from munjang.errors import DataError
+from munjang.errors import DataError, Option, Phrase
 from munjang.text import match_key, printable
-from munjang.train.objectives import Objective
+from munjang.train.objectives import PAIRED, Objective
 
 #: From this share of the scale on, a scored pair counts as a positive one for the contrastive objectives.
 POSITIVE = 0.5
@@ -72,6 +72,11 @@ def rows_unused(data: TrainRows) -> int:
         )
     if data.kind == "ranked-lists" and data.objective.name != "kl":
         return sum(len(set(row.scores)) == 1 for row in data.rows)
+    if data.kind in PAIRED and data.objective.task == "ranking":
+        # A query to which all texts belong has none to be shown beside its own.
+        answers = _answers(row[:2] for row in data.rows)
+        texts = len(set().union(*answers.values()))
+        return sum(len(answers[match_key(row[0])]) == texts for row in data.rows)
     return 0
 
 
@@ -138,7 +143,7 @@ def _require_raw_scores(data: TrainRows) -> None:
             "margin-mse needs a teacher's raw logits, but all scores lie between 0 and 1",
             where=data.name,
             got=f"{min(scores):g} to {max(scores):g}",
-            hint='score the lists without a sigmoid, or train with objective = "kl"',
+            hint=Phrase("score the lists without a sigmoid, or train with {}", Option("objective", "kl")),
         )
 
 
@@ -207,7 +212,7 @@ def cross_examples(data: TrainRows, orders: str, negatives: float | None, seed: 
         rows = in_orders([*data.rows, *random_negatives(data.rows, negatives or 0.0, seed)], orders, seed)
         return examples_of(TrainRows(data.name, data.kind, rows, data.objective, data.repeat))
     examples = examples_of(data)
-    if data.kind in ("positive-pairs", "parallel-pairs"):
+    if data.kind in PAIRED:
         count = _RANDOM_TEXTS if negatives is None else round(negatives)
         return _with_random_texts(examples, count, seed, data.name)
     return examples
@@ -215,9 +220,7 @@ def cross_examples(data: TrainRows, orders: str, negatives: float | None, seed: 
 
 def _with_random_texts(examples: list[Example], count: int, seed: int, where: str) -> list[Example]:
     """Each pair as a list: its own text, then `count` texts of other pairs."""
-    answers: dict[str, set[str]] = {}
-    for query, text in (example.texts for example in examples):
-        answers.setdefault(match_key(query), set()).add(match_key(text))
+    answers = _answers(example.texts for example in examples)
     texts = list({match_key(example.texts[1]): example.texts[1] for example in examples}.values())
     if count < 1 or len(texts) < 2:
         raise DataError(
@@ -225,7 +228,7 @@ def _with_random_texts(examples: list[Example], count: int, seed: int, where: st
             where=where,
             expected="random texts beside each positive one",
             got=f"negatives = {count}, {len(texts)} distinct texts",
-            hint="set negatives = 4, or give lists with judgements",
+            hint=Phrase("set {}, or give lists with judgements", Option("negatives", 4)),
         )
     draw = random.Random(seed)
     lists = []
@@ -242,6 +245,14 @@ def _with_random_texts(examples: list[Example], count: int, seed: int, where: st
             "no pair can be shown among random texts", where=where, expected=_NEEDED["positive-pairs"], got="one query"
         )
     return lists
+
+
+def _answers(pairs: Iterable[tuple[str, ...]]) -> dict[str, set[str]]:
+    """Query -> its texts, both as they are compared."""
+    answers: dict[str, set[str]] = {}
+    for query, text in pairs:
+        answers.setdefault(match_key(query), set()).add(match_key(text))
+    return answers
 
 
 def describe(example: Example) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from munjang.errors import DataError
+from munjang.errors import DataError, Option, Phrase
 
 #: Texts or pairs that are looked at, and after which steps.
 PROBES = 64
@@ -90,5 +90,7 @@ class CollapseGuard:
                 where=f"step {step}",
                 expected=f"a spread near the {start:.3g} of the start",
                 got=f"{value:.2g} over {len(outputs)} inputs, such as {' | '.join(self.shown[:2])}",
-                hint="lower learning_rate, and look at the data: does every row ask for the same?",
+                hint=Phrase(
+                    "lower {}, and look at the data: does every row ask for the same?", Option("learning_rate")
+                ),
             )

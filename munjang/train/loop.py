@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from munjang.errors import DataError
+from munjang.errors import DataError, Option, Phrase
 from munjang.progress import Progress
 from munjang.train.best import BestWeights
 from munjang.train.checkpoint import Checkpoints
@@ -67,6 +67,7 @@ class Loop:
         self.clock, self.speed = (time.monotonic(), 0), 0.0
         self.guard = task.guard(seed)
         self.prepared = prepare(task.model, options, task.used_tokens, seed)
+        self.report.warnings += self.prepared.said
         self.names = [name for name, _ in best.trained()]
         self.parameters = [parameter for _, parameter in best.trained()]
         self.device = self.parameters[0].device
@@ -189,7 +190,7 @@ class Loop:
         self.optimizer.zero_grad(set_to_none=True)
         self.task.model.eval()
         rows = [(number, row) for number, part in batches for row in part]
-        with torch.no_grad():
+        with torch.no_grad(), self.precision():  # in float32 a row that overflows bfloat16 would look innocent
             losses = [float(self.task.loss(number, [row]).loss) for number, row in rows]
         guilty = [rows[i] for i, loss in enumerate(losses) if not math.isfinite(loss)]
         shown = " | ".join(self.task.describe(*row) for row in (guilty or rows)[:3])
@@ -198,7 +199,7 @@ class Loop:
             f"the {what} is not finite any more; the weights were not updated",
             where=f"step {step + 1} of {self.plan.steps}",
             got=f"{value} for {which}, such as {shown}",
-            hint="lower learning_rate, or look at these rows",
+            hint=Phrase("lower {}, or look at these rows", Option("learning_rate")),
         )
 
     # -- checkpoints

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from munjang.errors import ConfigError
+from munjang.errors import ConfigError, Option
 
 PAIRED = ("positive-pairs", "parallel-pairs")
 
@@ -139,6 +139,18 @@ CROSS_OBJECTIVES = _table(
 )
 
 
+#: Options that only some objectives read, and those objectives.
+OPTIONS_OF_OBJECTIVES: Mapping[str, tuple[str, ...]] = {
+    "margin": ("contrastive", "online-contrastive", "triplet"),
+    "similarity_scale": ("cosent", "angle", "mnrl", "kl", "margin-mse", "simcse"),
+    "matryoshka": tuple(name for name in BI_OBJECTIVES if name != "tsdae"),
+}
+#: Options of cross-encoders that only some kinds of rows are read with, and those kinds.
+OPTIONS_OF_ROWS: Mapping[str, tuple[str, ...]] = {
+    "orders": ("scored-pairs",),
+    "negatives": ("scored-pairs", *PAIRED),
+}
+
 #: Kinds of rows that can choose the weights of a bi-encoder, or of a cross-encoder with the head of a task.
 DEV_KINDS: Mapping[str, tuple[str, ...]] = {
     "bi": ("scored-pairs", "labelled-pairs", "triplets", *PAIRED, "ranked-lists"),
@@ -148,7 +160,7 @@ DEV_KINDS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def common_task(objectives: Mapping[str, Objective], where: str) -> str:
+def common_task(objectives: Mapping[str, Objective], where: Option | str) -> str:
     """The head that all objectives of a training need: `sts`, `nli` or `ranking`, or `bi` for a bi-encoder.
 
     Args:
@@ -171,7 +183,7 @@ def common_task(objectives: Mapping[str, Objective], where: str) -> str:
     return next(iter(tasks))
 
 
-def require_dev(task: str, kind: str, where: str) -> None:
+def require_dev(task: str, kind: str, where: Option | str) -> None:
     """Refuse a dev set that cannot choose the weights of a model.
 
     Args:
@@ -192,7 +204,7 @@ def require_dev(task: str, kind: str, where: str) -> None:
         )
 
 
-def choose_objective(known: Mapping[str, Objective], kind: str, named: str | None, where: str) -> Objective:
+def choose_objective(known: Mapping[str, Objective], kind: str, named: str | None, where: Option | str) -> Objective:
     """The objective for a kind of rows: the named one, or the kind's default.
 
     Args:

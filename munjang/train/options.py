@@ -7,8 +7,17 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from munjang.config.recipe import AnyModel, Frozen, Neutral, StageOptions, TrainingRows
-from munjang.train.objectives import BI_OBJECTIVES, CROSS_OBJECTIVES, choose_objective, common_task, require_dev
+from munjang.config.recipe import AnyModel, Frozen, Input, Neutral, StageOptions, TrainingRows
+from munjang.errors import ConfigError, Option, Phrase
+from munjang.train.objectives import (
+    BI_OBJECTIVES,
+    CROSS_OBJECTIVES,
+    OPTIONS_OF_OBJECTIVES,
+    OPTIONS_OF_ROWS,
+    choose_objective,
+    common_task,
+    require_dev,
+)
 
 BiObjective = Literal[
     "cosent",
@@ -113,27 +122,92 @@ class TrainOptions(StageOptions):
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainOptions:
+        words, layers, lora = Option("word_embeddings"), Option("freeze_layers"), Option("lora")
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("seeds must differ from each other")
+            raise ValueError(Phrase("{} must differ from each other", Option("seeds")))
         if self.lora is not None and self.freeze_layers:
-            raise ValueError("lora freezes all layers: leave out freeze_layers")
-        if self.lora is not None and self.word_embeddings == "all":
-            raise ValueError("lora leaves the word embeddings as they are: leave out word_embeddings")
+            raise ValueError(Phrase("{} freezes all layers: leave out {}", lora, layers))
+        trains_words = "word_embeddings" in self.model_fields_set and self.word_embeddings != "frozen"
+        if self.lora is not None and trains_words:
+            raise ValueError(Phrase("{} leaves the word embeddings as they are: leave out {}", lora, words))
+        if self.freeze_layers and trains_words:
+            raise ValueError(Phrase("{} freezes the word embeddings below the layers too: leave out {}", layers, words))
+        if self.batch_tokens is not None and "batch_size" in self.model_fields_set:
+            sizes = (Option("batch_size"), Option("batch_tokens"))
+            raise ValueError(Phrase("{} has no effect beside {}: leave out one of them", *sizes))
         return self
 
-    def require_rows(self, kinds: Mapping[str, str]) -> None:
-        """Check objectives, heads and dev against the rows that are known before the run; see `StageOptions`."""
+    def require_inputs(self, inputs: Mapping[str, Input]) -> None:
+        """Check objectives, heads, dev and what would have no effect; see `StageOptions`."""
         known = CROSS_OBJECTIVES if self.produces == "cross-encoder" else BI_OBJECTIVES
+        rows = {number: inputs.get(f"train[{number}].data") for number in range(len(self.train))}
         chosen = {}
-        for number, one in enumerate(self.train):
-            kind = kinds.get(f"train[{number}].data")
-            if kind is not None:
-                where = f"stage.{self.name}.train[{number}]"
-                chosen[one.data] = choose_objective(known, kind, one.objective or self.objective, where)
+        for number, found in rows.items():
+            if found is not None:
+                one = self.train[number]
+                where = self.option(f"train[{number}]", one.data)
+                chosen[number] = choose_objective(known, found.kind, one.objective or self.objective, where)
         if chosen:
-            task = common_task(chosen, f"stage.{self.name}.train")
-            if "dev" in kinds:
-                require_dev(task, kinds["dev"], f"stage.{self.name}.dev")
+            names = {self.train[number].data: objective for number, objective in chosen.items()}
+            task = common_task(names, self.option("train"))
+            if "dev" in inputs:
+                require_dev(task, inputs["dev"].kind, self.option("dev", self.dev))
+        if len(chosen) == len(self.train):
+            self._require_use("an objective", OPTIONS_OF_OBJECTIVES, [one.name for one in chosen.values()])
+            self._require_use("rows", OPTIONS_OF_ROWS, [found.kind for found in rows.values() if found is not None])
+        self._require_effect(inputs.get("model"))
+
+    def length_said(self, reads: int) -> list[str]:
+        """A sentence where a length was asked for that the model does not read.
+
+        Args:
+            reads: tokens that it does read.
+        """
+        if "max_length" not in self.model_fields_set or reads >= self.max_length:
+            return []
+        return [f"max_length is {self.max_length:,}, but the model reads {reads:,} tokens at most"]
+
+    def _require_use(self, what: str, users: Mapping[str, tuple[str, ...]], there: list[str]) -> None:
+        """Refuse options that were set where nothing in the training reads them."""
+        for name, readers in users.items():
+            if self._asked(name) and not set(readers) & set(there):
+                raise self._idle(
+                    name,
+                    f"no set of this training has {what} that it is for",
+                    expected=" or ".join(readers),
+                    got=", ".join(dict.fromkeys(there)),
+                )
+
+    def _require_effect(self, start: Input | None) -> None:
+        """Refuse options that were set and that the model to start from, or other options, leave without effect."""
+        if self._asked("objective") and all(one.objective for one in self.train):
+            raise self._idle("objective", "every set names an objective of its own")
+        if start is not None and start.layers is not None and self.freeze_layers > start.layers:
+            raise fewer_layers(self, start.layers)
+        if start is not None and start.kind == "cross-encoder" and self._asked("pooling"):
+            raise self._idle("pooling", "it is for a new head, and the start is a cross-encoder that keeps its own")
+
+    def _asked(self, name: str) -> bool:
+        """True if an option was set, and to more than nothing; defaults are never refused."""
+        return name in self.model_fields_set and bool(getattr(self, name))
+
+    def _idle(self, name: str, why: str, **more: str) -> ConfigError:
+        return ConfigError(
+            Phrase("{} has no effect: {}", Option(name), why),
+            where=self.option(name, getattr(self, name)),
+            hint=Phrase("leave out {}", Option(name)),
+            **more,
+        )
+
+
+def fewer_layers(options: TrainOptions, there: int) -> ConfigError:
+    """The error where more layers are to be frozen than there are."""
+    return ConfigError(
+        "the model has fewer layers",
+        where=options.option("freeze_layers", options.freeze_layers),
+        expected=f"at most {there}",
+        got=str(options.freeze_layers),
+    )
 
 
 class TrainBiOptions(TrainOptions):
@@ -177,4 +251,4 @@ class TrainCrossOptions(TrainOptions):
     pairs: random texts that a query is shown with beside its own; 4 by default."""
     pooling: Literal["mean", "cls"] = "mean"
     """What a new head reads: the mean over all tokens, right for a body that was trained as a bi-encoder, or
-    the first token. Without effect if the model is a cross-encoder already."""
+    the first token. A model that is a cross-encoder already keeps its own."""

@@ -18,6 +18,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttenti
 
 #: Families whose layers have the parts that are used here.
 FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
+#: How the plain encoder may attend: its masks tell which tokens there are.
+_ATTENTION = (None, "eager", "sdpa")
 #: Largest difference to the plain encoder, of values of about 1, that rounding explains.
 _TOLERANCE = 1e-4
 
@@ -113,7 +115,9 @@ def pack(body: Any, recompute: bool = False) -> PackedEncoder | None:
         recompute: compute activations again in the backward pass: a third more time for much less memory.
     """
     config = body.config
-    if config.model_type not in FAMILIES or getattr(config, "is_decoder", False):
+    attention = getattr(config, "_attn_implementation", None)
+    # Other ways to attend take masks of other shapes.
+    if config.model_type not in FAMILIES or getattr(config, "is_decoder", False) or attention not in _ATTENTION:
         return None
     plain, training = body.encoder, body.training
     found = PackedEncoder(plain, config.num_attention_heads, config.attention_probs_dropout_prob, recompute)
@@ -122,7 +126,7 @@ def pack(body: Any, recompute: bool = False) -> PackedEncoder | None:
     kept = torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
     kept[0, -2:] = False
     mask = kept[:, None, None, :].expand(-1, 1, hidden.shape[1], -1)
-    if getattr(config, "_attn_implementation", None) == "eager":  # which adds its mask to the scores
+    if attention == "eager":  # which adds its mask to the scores
         mask = torch.zeros(mask.shape, device=hidden.device).masked_fill(~mask, torch.finfo(hidden.dtype).min)
     body.eval()
     found.eval()

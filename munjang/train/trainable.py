@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from munjang.errors import ConfigError, missing_extra
-from munjang.train.options import Lora, TrainOptions
+from munjang.errors import missing_extra
+from munjang.train.options import Lora, TrainOptions, fewer_layers
 from munjang.train.packing import pack, unpack
 from munjang.train.vocabulary import keep_used_rows, restore_all_rows, word_embedding
 
@@ -22,6 +22,8 @@ class Prepared(NamedTuple):
     """Makes it an ordinary model again, once the weights are final."""
     packed: bool
     """True if nothing is computed for padding."""
+    said: tuple[str, ...] = ()
+    """What the user did not ask for, in sentences."""
 
 
 def prepare(model: Any, options: TrainOptions, used_tokens: Sequence[int], seed: int) -> Prepared:
@@ -43,41 +45,54 @@ def prepare(model: Any, options: TrainOptions, used_tokens: Sequence[int], seed:
         packed = pack(body, options.gradient_checkpointing)
     if options.gradient_checkpointing and packed is None:
         whole.gradient_checkpointing_enable({"use_reentrant": False})
-    undo = _choose(model, options, used_tokens, seed)
+    undo, said = _choose(model, options, used_tokens, seed)
 
     def finish() -> None:
         if packed is not None:
             unpack(body, packed)
         undo()
 
-    return Prepared(finish, packed is not None)
+    return Prepared(finish, packed is not None, said)
 
 
-def _choose(model: Any, options: TrainOptions, used_tokens: Sequence[int], seed: int) -> Callable[[], None]:
-    """Freeze and wrap; returns what undoes it."""
+def _choose(
+    model: Any, options: TrainOptions, used_tokens: Sequence[int], seed: int
+) -> tuple[Callable[[], None], tuple[str, ...]]:
+    """Freeze and wrap; returns what undoes it, and what has to be said."""
     if options.lora is not None:
-        return _add_lora(model, options.lora, seed)
+        return _add_lora(model, options.lora, seed), ()
     if options.freeze_layers:
-        _freeze_layers(
-            model.transformers_model.base_model, options.freeze_layers, f"stage.{options.name}.freeze_layers"
-        )
+        _freeze_layers(model.transformers_model.base_model, options)
     if options.word_embeddings == "all":
-        return lambda: None
+        return _nothing, ()
     whole = word_embedding(model)[2]
     if options.word_embeddings == "frozen":
         whole.weight.requires_grad_(False)
     if not whole.weight.requires_grad:
-        return lambda: None
+        return _nothing, ()
     rows = keep_used_rows(model, used_tokens)
-    return lambda: None if rows is None else restore_all_rows(model, rows)
+    if rows is None:
+        return _nothing, (
+            f"the {len(whole.weight):,} word embeddings are trained as a whole, not only those of the pieces in the "
+            "texts: another part of the model uses the same matrix, or it is of an unusual kind",
+        )
+    return lambda: restore_all_rows(model, rows), ()
 
 
-def _freeze_layers(body: nn.Module, count: int, where: str) -> None:
-    layers = next((m for m in body.modules() if isinstance(m, nn.ModuleList) and len(m) > 1), None)
-    there = len(layers) if layers is not None else 0
-    if count > there:
-        raise ConfigError("the model has fewer layers", where=where, expected=f"at most {there}", got=str(count))
-    for part in (body.embeddings, *layers[:count]):
+def _nothing() -> None:
+    """There is nothing to undo."""
+
+
+def _freeze_layers(body: Any, options: TrainOptions) -> None:
+    """Keep the lowest layers, and all that lies below them, as they are."""
+    lists = [module for module in body.modules() if isinstance(module, nn.ModuleList)]
+    wanted = getattr(body.config, "num_hidden_layers", None)
+    # Of a model whose configuration does not count them, the first list of several modules.
+    layers = next((m for m in lists if (len(m) == wanted if wanted else len(m) > 1)), nn.ModuleList())
+    if options.freeze_layers > len(layers):
+        raise fewer_layers(options, len(layers))
+    embeddings = getattr(body, "embeddings", None) or body.get_input_embeddings()
+    for part in (embeddings, *layers[: options.freeze_layers]):
         part.requires_grad_(False)
 
 

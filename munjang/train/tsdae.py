@@ -15,7 +15,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
-from munjang.errors import ConfigError
+from munjang.errors import ConfigError, Option, Phrase
 from munjang.train.features import Features
 from munjang.train.task import StepLoss
 from munjang.train.team import Team
@@ -25,6 +25,7 @@ from munjang.train.vocabulary import word_embedding
 DELETED = 0.6
 #: Families whose transformers classes can attend to a vector from outside.
 FAMILIES = ("bert", "roberta", "xlm-roberta", "electra")
+_OTHERWISE = Phrase("adapt it with {}", Option("objective", "simcse"))
 
 
 class DenoisingDecoder(nn.Module):
@@ -47,7 +48,7 @@ class DenoisingDecoder(nn.Module):
                 "tsdae cannot make a decoder for this model",
                 expected=" or ".join(FAMILIES),
                 got=body.config.model_type,
-                hint='adapt it with objective = "simcse"',
+                hint=_OTHERWISE,
             )
         sizes = {body.config.hidden_size, model.get_embedding_dimension(), body.get_input_embeddings().embedding_dim}
         if len(sizes) > 1:
@@ -55,7 +56,7 @@ class DenoisingDecoder(nn.Module):
                 "tsdae needs vectors and word embeddings as wide as the model's states",
                 expected=f"{body.config.hidden_size} dimensions",
                 got=", ".join(map(str, sorted(sizes))),
-                hint='adapt it with objective = "simcse"',
+                hint=_OTHERWISE,
             )
         config = copy.deepcopy(body.config)
         config.is_decoder, config.add_cross_attention, config.use_cache = True, True, False

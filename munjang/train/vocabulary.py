@@ -70,19 +70,26 @@ def word_embedding(model: nn.Module) -> tuple[nn.Module, str, nn.Module]:
 
 
 def keep_used_rows(model: nn.Module, used: Iterable[int]) -> UsedRows | None:
-    """Let a model train on the used rows of its word embeddings; None where they are tied to another layer."""
-    parent, name, whole = word_embedding(model)
+    """Let a model train on the used rows of its word embeddings.
+
+    None, and nothing changed, where another layer uses the same matrix or the embedding is of a kind of its own.
+    """
+    whole = word_embedding(model)[2]
     owners = {(id(m), key) for m in model.modules() for key, p in m._parameters.items() if p is whole.weight}
     if len(owners) > 1 or type(whole) is not nn.Embedding:
         return None
     rows = UsedRows(whole, used)
-    setattr(parent, name, rows)
+    # Some models hold the same embedding in two places; none of them may go on with the whole one.
+    for parent in list(model.modules()):
+        for name, child in list(parent._modules.items()):
+            if child is whole:
+                setattr(parent, name, rows)
     return rows
 
 
 def restore_all_rows(model: nn.Module, rows: UsedRows) -> None:
     """Undo `keep_used_rows`: the whole matrix comes back with the trained rows in it."""
     for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
+        for name, child in list(parent._modules.items()):
             if child is rows:
                 setattr(parent, name, rows.put_back())

@@ -69,14 +69,40 @@ def test_every_verb_explains_itself_and_takes_json(verb: str, run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["fly"], ["run"], ["run", "a.toml", "--nope"], ["search", "index"], ["evaluate", "m", "--on"], ["train", "bi"]],
+    ("arguments", "words", "verb"),
+    [
+        (["fly"], 'Unknown command "fly"', ""),
+        (["run"], "required and not given: RECIPE", "run "),
+        (["run", "a.toml", "--nope"], "Unknown option: --nope", "run "),
+        (["search", "index"], "required and not given: QUERY", "search "),
+        (["convert"], "required and not given: MODEL, --out", "convert "),
+        (["evaluate", "m", "--on"], "--on needs a value", "evaluate "),
+        (["train", "bi"], "required and not given: --train, --dev, --out", "train bi "),
+        (
+            ["train", "bi", "--trian", "a", "--dev", "b", "--out", "c"],
+            "not given: --train (did you write --trian for --train?)",
+            "train bi ",
+        ),
+        (["doctor", "a.tsv", "--scale", "0"], "--scale needs 2 values, got 1", "doctor "),
+        (["models", "large"], "more than this verb takes: large", "models "),
+        (
+            ["train", "bi", "--train", "a", "--dev", "b", "--out", "c", "--lora.rank", "4", "--freeze-layers", "2"],
+            "--lora freezes all layers: leave out --freeze-layers",
+            "train bi ",
+        ),
+        (
+            ["train", "bi", "--train", "a", "--dev", "b", "--out", "c", "--matryoshka", "3", "--epochs", "two"],
+            "--epochs: input should be a valid number, unable to parse string as a number, got 'two'; --matryoshka: input",
+            "train bi ",
+        ),
+    ],
 )
-def test_a_wrong_command_line_exits_with_2(arguments: list[str], run: Run) -> None:
+def test_a_wrong_command_line_exits_with_2(arguments: list[str], words: str, verb: str, run: Run) -> None:
     status, printed, errors = run(*arguments)
     assert status == 2
     assert is_one_message(errors)
-    assert "munjang --help" in errors
+    assert words in errors
+    assert f"hint: run: munjang {verb}--help" in errors
     status, printed, errors = run(*arguments, "--json")
     assert (status, json.loads(printed)["error"]["code"]) == (2, "usage")
 
@@ -209,7 +235,7 @@ def test_a_missing_input_is_found_before_any_work(run: Run, tmp_path: Path, tiny
     )
     status, _, errors = run("run", path, "--out", tmp_path / "run")
     assert status == 66
-    assert "stage.result.on[0].data = 'gone.tsv'" in errors
+    assert "stage.result.on[0].data = "gone.tsv"" in errors
     assert not (tmp_path / "run").exists()
 
 
@@ -332,3 +358,67 @@ def test_python_m_munjang_is_the_command() -> None:
         [sys.executable, "-m", "munjang", "--version"], capture_output=True, text=True, check=True
     )
     assert finished.stdout.strip() == "0.1.0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "bi", "--train", "pairs.tsv", "--dev", "support:dev"], ["--train pairs.tsv (", "--scale 0 5"]),
+        (["train", "bi", "--train", "gone.tsv", "--dev", "support:dev"], ["where: --train gone.tsv\n"]),
+        (["train", "bi", "--train", "other.tsv", "--dev", "support:dev", "--scale", "0", "5"], ["--columns.score A"]),
+        (["train", "bi", "--train", "bad.tsv", "--dev", "support:dev", "--scale", "0", "5"], ["--rejects skip"]),
+        (["train", "bi", "--train", "pairs.abc", "--dev", "support:dev"], ['format = "tsv" (in a recipe)']),
+        (["train", "bi", "--train", "stage:mine", "--dev", "support:dev"], ["in a recipe only", "got: stage:mine"]),
+        (
+            ["train", "bi", "--train", "support:train", "--dev", "raw.txt"],
+            ["where: --dev raw.txt\n", "train bi --help"],
+        ),
+        (["train", "bi", "--train", "support:train", "--dev", "support:dev", "--model", "x"], ["where: --model x\n"]),
+        (
+            ["train", "bi", "--train", "support:train", "--dev", "support:dev", "--margin", "0.3"],
+            ["--margin has no effect", "where: --margin 0.3", "hint: leave out --margin"],
+        ),
+        (["evaluate", "gone", "--on", "support:dev"], ["where: gone\n"]),
+        (
+            ["evaluate", "a", "--on", "support:dev", "--baseline", "b"],
+            ["--baseline must be one of a", "evaluate --help"],
+        ),
+        (["index", "build"], ["name at least one file or data set of texts"]),
+        (["convert", "m"], ["expected: --to or --trim-vocab", "run: munjang convert --help"]),
+        (["convert", "m", "--to", "sts", "--min-count", "2"], ["without effect here: --min-count"]),
+        (["doctor", "pairs.tsv", "--scale", "0", "5", "--columns.word", "A"], ["have roles", "got: word"]),
+        (["doctor", "cut.tsv", "--scale", "0", "5"], ["--encoding cp949"]),
+    ],
+)
+def test_an_error_of_a_verb_speaks_of_flags(
+    arguments: list[str], words: list[str], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = {
+        "pairs.tsv": PAIRS,
+        "pairs.abc": PAIRS,
+        "other.tsv": PAIRS.replace("score", "A"),
+        "bad.tsv": PAIRS.replace("4.5", "many"),
+        "raw.txt": "환불은 언제 되나요?\n",
+    }
+    for name, text in files.items():
+        Path(name).write_text(text, encoding="utf-8")
+    Path("cut.tsv").write_bytes(PAIRS.encode()[:-2] + b"\xff\xfe\xff")
+    out = ["--out", "o"] if arguments[0] in ("train", "index", "convert") else []
+    status, _, errors = run(*arguments, *out)
+    assert status > 0
+    assert is_one_message(errors)
+    assert all(word in errors for word in words), errors
+    assert "stage." not in errors
+    _, printed, _ = run(*arguments, *out, "--json")
+    assert "stage." not in printed
+
+
+def test_an_error_of_a_run_speaks_of_the_recipe(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('name = "r"\n[[stage]]\nname = "d"\nkind = "doctor"\ndata = ["pairs.tsv"]\n', encoding="utf-8")
+    status, _, errors = run("run", recipe, "--out", tmp_path / "run")
+    assert status == 65
+    assert 'stage.d.data = "pairs.tsv"' in errors
+    assert "such as scale = [0, 5]" in errors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import json
 import os
@@ -19,6 +20,8 @@ from munjang.errors import (
     LockedError,
     MissingInputError,
     MunjangError,
+    Option,
+    Phrase,
     UnavailableError,
     UsageError,
     from_os_error,
@@ -126,3 +129,49 @@ def test_a_missing_extra_is_one_line_with_the_command():
     assert "accelerate" in str(error)
     assert "pip install 'munjang[train]'" in str(error)
     assert "\n" not in str(error)
+
+
+OPTIONS = [
+    (Option("scale", [0, 5]), "scale = [0, 5]"),
+    (Option("columns", {"sentence1": '질문 "하나"'}), 'columns = {sentence1 = "질문 \\"하나\\""}'),
+    (Option("margin", table="stage.bi"), "stage.bi.margin"),
+    (Option("train[0].data", "korsts:train", "stage.bi"), 'stage.bi.train[0].data = "korsts:train"'),
+    (Option("symmetric", False), "symmetric = false"),
+]
+
+
+@pytest.mark.parametrize(("option", "text"), OPTIONS)
+def test_an_option_is_written_as_in_a_recipe(option, text):
+    assert option.in_recipe() == text
+
+
+def test_a_phrase_is_a_string_that_others_may_write_in_their_way():
+    phrase = Phrase("say {} or {}; {}", Option("scale", [0, 5]), "go", Phrase("leave out {}", Option("margin")))
+    assert phrase == "say scale = [0, 5] or go; leave out margin"
+    assert phrase.written(lambda option: f"<{option.name}>") == "say <scale> or go; leave out <margin>"
+    assert Phrase.joined(", ", [phrase, "{}"]).written(lambda option: "x") == "say x or go; leave out x, {}"
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda phrase: pickle.loads(pickle.dumps(phrase))])
+def test_a_phrase_survives_a_copy(copied):
+    phrase = copied(Phrase("map {}", Option("columns", {"score": "A"})))
+    assert phrase == 'map columns = {score = "A"}'
+    assert phrase.written(lambda option: str(option.value)) == "map {'score': 'A'}"
+
+
+def test_an_error_is_rewritten_as_a_whole_and_stays_what_it_is():
+    scale = Option("scale", [0, 5], "data.gold")
+    error = DataError(Phrase("{} is wrong", Option("scale")), where=scale, got="7", hint=Phrase("set {}", scale))
+    found = error.rewritten(lambda option: f"--{option.name}")
+    assert (type(found), found.what, found.where, found.got) == (DataError, "--scale is wrong", "--scale", "7")
+    assert (error.where, error.hint) == ("data.gold.scale = [0, 5]", "set data.gold.scale = [0, 5]")
+    assert found.expected is None
+
+
+def test_the_option_that_named_an_input_is_said_once():
+    option = Option("train", "data:a.tsv", "stage.bi")
+    for where, expected in ((None, ""), ("data:a.tsv", ""), ("a.tsv", ""), ("/x/a.tsv:3", " (/x/a.tsv:3)")):
+        error = DataError("wrong", where=where)
+        error.inside(option)
+        assert error.where == f'stage.bi.train = "data:a.tsv"{expected}'
+        assert str(error) == f"{error.where}: wrong"

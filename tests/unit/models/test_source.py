@@ -18,8 +18,11 @@ from transformers import AutoModel
 from munjang.errors import DataError, MissingInputError, UnavailableError
 from munjang.files import damage, digest_folder, new_directory, read_manifest
 from munjang.models import source
-from munjang.models.folder import fingerprint_model, model_kind, require_kind, require_safe_folder
+from munjang.models.convert import own_pooling
+from munjang.models.folder import fingerprint_model, layers_of, model_kind, require_kind, require_safe_folder
+from munjang.models.heads import later_modules
 from munjang.models.source import BUNDLED, cache_folder, resolve_model
+from munjang.models.weights import transformer_folder
 
 
 @pytest.fixture
@@ -299,3 +302,20 @@ def test_a_fingerprint_is_that_of_the_content(tmp_path: Path) -> None:
     before = fingerprint_model(plain)
     (plain / "1_Pooling" / "config.json").write_text('{"mean": false}')
     assert fingerprint_model(plain) != before
+
+
+@pytest.mark.parametrize("modules", [["Transformer"], [{"type": "x.Transformer"}, 3]])
+def test_damaged_modules_are_named(tmp_path: Path, modules: list[object]) -> None:
+    folder = write(tmp_path / "model", modules__json=modules, config__json={})
+    for read in (layers_of, transformer_folder, later_modules, own_pooling):
+        with pytest.raises(DataError, match="damaged") as caught:
+            read(folder)
+        assert caught.value.where == str(folder / "modules.json")
+
+
+def test_the_layers_of_a_model_are_those_of_its_transformer(tmp_path: Path) -> None:
+    folder = write(tmp_path / "nested", modules__json=[{"type": "x.Transformer", "path": "0_T"}])
+    assert layers_of(folder) is None
+    write(folder / "0_T", config__json={"n_layers": 6})
+    assert layers_of(folder) == 6
+    assert layers_of(write(tmp_path / "bare", config__json={"num_hidden_layers": 3})) == 3

@@ -512,3 +512,53 @@ def test_the_peak_of_memory_is_in_megabytes() -> None:
     block = bytearray(64 << 20)
     assert 64 < peak_memory_mb() < 1 << 20
     assert len(block) == 64 << 20
+
+
+def begun(world: World, *names: str) -> list[Path]:
+    """Checkpoints as a killed training leaves them."""
+    folders = [world.run_dir / "work" / name for name in names]
+    for folder in folders:
+        (folder / "step-00000001").mkdir(parents=True)
+        (folder / "step-00000001" / "tensors.safetensors").write_bytes(b"half")
+    return folders
+
+
+def test_what_was_begun_under_other_options_goes_when_the_stage_is_made(world: World) -> None:
+    outcome = world.run(A)[0]
+    own = f"a-{outcome.fingerprint[:8]}"
+    shutil.rmtree(outcome.directory)
+    old, present, longer, other = begun(world, "a-0123abcd", own, "a-b-0123abcd", "b-0123abcd")
+    world.run(A)
+    assert not old.exists()
+    assert not present.exists()
+    assert longer.exists(), "it is of the stage a-b"
+    assert other.exists(), "its stage has not been made"
+    assert [line for line in world.said if "removed" in line] == [
+        "  removed work/a-0123abcd: begun under other options or inputs"
+    ]
+
+
+def test_what_was_begun_under_other_options_outlives_a_stage_that_fails(world: World) -> None:
+    (old,) = begun(world, "a-0123abcd")
+    world.fail = {"a"}
+    with pytest.raises(DataError):
+        world.run(A)
+    assert old.exists()
+
+
+def test_what_was_begun_under_other_options_outlives_a_look_at_a_finished_result(world: World) -> None:
+    fingerprint = world.run(A)[0].fingerprint
+    old, finished = begun(world, "a-0123abcd", f"a-{fingerprint[:8]}")
+    world.run(A)  # a kill may have come between the commit and the removal
+    assert world.ran == []
+    assert old.exists()
+    assert not finished.exists()
+    assert (old / "step-00000001" / "tensors.safetensors").read_bytes() == b"half"
+
+
+def test_a_changed_input_makes_what_was_begun_stale_too(world: World) -> None:
+    first = world.run(*CHAIN)[2].fingerprint
+    begun(world, f"joined-{first[:8]}")
+    world.texts["a"] = "라"
+    world.run(*CHAIN)
+    assert not (world.run_dir / "work").exists()

@@ -16,6 +16,7 @@ from munjang.data.catalog import SAMPLE_FOLDER
 from munjang.errors import ConfigError
 from munjang.progress import Show
 from munjang.stages import training
+from munjang.train.checkpoint import Checkpoints
 
 COMMON = "epochs = 1\nbatch_size = 16\nevaluations = 2\nlearning_rate = 2e-3\nmax_length = 64\n"
 
@@ -169,14 +170,14 @@ def test_an_objective_of_other_rows_is_named_with_its_place(folder: Path, tiny_b
     text = DATA + stage("bi", "train.bi", tiny_bi, '["support:train"]', "support:dev", 'objective = "softmax"\n')
     with pytest.raises(ConfigError, match="softmax") as caught:
         run(folder, text, tmp_path / "run")
-    assert caught.value.where == "stage.bi.train[0]"
+    assert caught.value.where == 'stage.bi.train[0] = "support:train"'
 
 
 def test_a_dev_set_of_sentences_is_refused(folder: Path, tiny_bi: Path, tmp_path: Path) -> None:
     text = stage("bi", "train.bi", tiny_bi, '["support:train"]', "raw.txt")
     with pytest.raises(ConfigError, match="cannot choose the weights of a bi-encoder") as caught:
         run(folder, text, tmp_path / "run")
-    assert caught.value.where == "stage.bi.dev"
+    assert caught.value.where == 'stage.bi.dev = "raw.txt"'
     assert not (tmp_path / "run").exists()
 
 
@@ -192,7 +193,8 @@ def test_a_misspelt_objective_is_found_before_any_work(folder: Path, tiny_bi: Pa
     text = stage("bi", "train.bi", tiny_bi, '[{ data = "support:train", objective = "cosnt" }]', "support:dev")
     with pytest.raises(ConfigError, match="no such objective") as caught:
         run(folder, text, tmp_path / "run")
-    assert (caught.value.where, caught.value.hint) == ("stage.bi.train[0]", "did you mean 'cosent'?")
+    assert caught.value.where == 'stage.bi.train[0] = "support:train"'
+    assert caught.value.hint == "did you mean 'cosent'?"
     assert not (tmp_path / "run").exists()
 
 
@@ -306,3 +308,53 @@ def test_recomputed_activations_give_the_same_weights(folder: Path, tiny_bi: Pat
     again = run(folder, text + "gradient_checkpointing = true\n", tmp_path / "again").outcomes[0].directory
     one, two = (load_file(folder / "model" / "model.safetensors") for folder in (plain, again))
     assert all((one[name] - two[name]).abs().max() < 1e-5 for name in one)
+
+
+def test_a_training_that_was_stopped_and_changed_leaves_no_checkpoints(
+    folder: Path, tiny_bi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = stage("bi", "train.bi", tiny_bi, '["support:train"]', "support:dev", "checkpoint_seconds = 0\n")
+    killed = Checkpoints.save
+
+    def save(self: Checkpoints, step: int, *arguments: object) -> Path:
+        killed(self, step, *arguments)
+        raise SystemExit("killed")
+
+    monkeypatch.setattr(Checkpoints, "save", save)
+    with pytest.raises(SystemExit):
+        run(folder, text, tmp_path / "run")
+    monkeypatch.setattr(Checkpoints, "save", killed)
+    (begun,) = (tmp_path / "run" / "work").iterdir()
+    assert [path.name for path in begun.glob("step-*")] == ["step-00000001"]
+    said: list[str] = []
+    run(folder, text + "weight_decay = 0.1\n", tmp_path / "run", said)
+    assert f"  removed work/{begun.name}: begun under other options or inputs" in said
+    assert not any("going on" in line for line in said)
+    assert not (tmp_path / "run" / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ("train.bi", "freeze_layers = 9\n", "fewer layers"),
+        ("train.cross", 'pooling = "mean"\n', "pooling has no effect"),
+        ("train.bi", "negatives = 2\n", None),
+    ],
+)
+def test_what_an_earlier_stage_will_make_is_known_before_any_work(
+    folder: Path, tiny_bi: Path, tiny_cross: Path, tmp_path: Path, first: str, second: str, words: str | None
+) -> None:
+    text = (
+        stage("one", first, tiny_bi, '["support:train"]', "support:dev")
+        + f'\n[[stage]]\nname = "mine"\nkind = "mine"\nmodel = "{tiny_bi}"\nsentences = ["raw.txt"]\n'
+        + f'\n[[stage]]\nname = "label"\nkind = "label"\nmodel = "{tiny_cross}"\npairs = "stage:mine"\n'
+        + stage("two", "train.cross", "stage:one", '["stage:label"]', "support:dev", second)
+    )
+    recipe = folder / "early.toml"
+    recipe.write_text(f'name = "r"\n{text}', encoding="utf-8")
+    if words is None:
+        assert [step["stage"] for step in api.explain(recipe, out=tmp_path / "run")] == ["one", "mine", "label", "two"]
+        return
+    with pytest.raises(ConfigError, match=words):
+        api.run(recipe, out=tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()

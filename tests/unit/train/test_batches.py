@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from munjang.train.batches import RowSet, epoch_batches, token_budget
@@ -59,3 +59,11 @@ def test_the_budget_holds_the_rows_that_were_asked_for() -> None:
     one = RowSet([10] * 640, texts=2)
     assert token_budget([one], 32) == 640
     assert {len(rows) for _, rows in epoch_batches([one], 640, seed=1, epoch=0)} == {32}
+
+
+@given(lengths, st.integers(16, 400), st.integers(2, 9), st.integers(0, 9))
+@example([1] * 13, 20, 8, 0)  # ten and three: the ten can spare two, which is not enough
+def test_no_batch_is_smaller_than_asked_for(one: list[int], budget: int, smallest: int, seed: int) -> None:
+    batches = epoch_batches([RowSet(one, texts=2)], budget, seed=seed, epoch=0, smallest=smallest)
+    assert sorted(row for _, rows in batches for row in rows) == list(range(len(one)))
+    assert min(len(rows) for _, rows in batches) >= min(smallest, len(one))

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from munjang.data.rows import LabelledPair, PositivePair, RankedList, ScoredPair, Triplet
 from munjang.errors import DataError
-from munjang.train.examples import TrainRows, cross_examples, describe, examples_of, nli_triplets, without_leaks
+from munjang.train.examples import (
+    TrainRows,
+    cross_examples,
+    describe,
+    examples_of,
+    nli_triplets,
+    rows_unused,
+    without_leaks,
+)
 from munjang.train.objectives import BI_OBJECTIVES, CROSS_OBJECTIVES
 
 NLI = [
@@ -132,3 +140,11 @@ def test_rows_of_any_kind_that_share_a_text_are_left_out() -> None:
 def test_an_example_is_described_on_one_line() -> None:
     assert describe(examples_of(bi("scored-pairs", [ScoredPair("가\n나", "다", 0.25)], "cosent"))[0]).endswith("(0.25)")
     assert "\n" not in describe(examples_of(bi("scored-pairs", [ScoredPair("가\n나", "다", 0.25)], "cosent"))[0])
+
+
+def test_a_pair_to_whose_query_all_texts_belong_is_counted_as_unused() -> None:
+    rows = [PositivePair("질문", "답 1"), PositivePair("질문", "답 2"), PositivePair("물음", "답 1")]
+    data = cross("positive-pairs", rows, "listnet")
+    assert rows_unused(data) == 2
+    assert [example.texts[0] for example in cross_examples(data, "both", 4, 1)] == ["물음"]
+    assert rows_unused(bi("positive-pairs", rows, "mnrl")) == 0

@@ -463,3 +463,18 @@ def test_a_plan_is_a_function_of_rows_options_and_seed(make_options: Callable[..
 
 def test_silence_is_a_progress() -> None:
     assert silent(1, 2, "note") is None
+
+
+def test_the_rows_that_did_it_are_looked_for_in_the_precision_of_the_training(loop: Callable[..., Loop]) -> None:
+    task = Line()
+    one = loop(task, precision="bfloat16")
+    task.bad, found, loss = one.plan.of_step(0)[0][1][0], [], task.loss
+
+    def watched(number: int, rows: list[int]) -> StepLoss:
+        found.append(torch.is_autocast_enabled("cpu"))
+        return loss(number, rows)
+
+    task.loss = watched
+    with pytest.raises(DataError, match="not finite"):
+        one.run(keep_start=True)
+    assert found == [True] * 9  # the batch, and each of its rows

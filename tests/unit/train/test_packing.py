@@ -113,3 +113,12 @@ def test_dropout_drops_its_share_and_keeps_the_mean(p: float) -> None:
     # Neighbours in memory are drawn apart.
     dropped = (found == 0).float().flatten()
     assert float((dropped[1:] * dropped[:-1]).mean()) == pytest.approx(p * p, abs=0.005)
+
+
+def test_an_encoder_that_attends_in_another_way_is_left_alone() -> None:
+    model = body(BertConfig(**SIZES))
+    plain = model.encoder
+    model.config._attn_implementation_internal = "flash_attention_2"  # which takes masks of another shape
+    assert model.config._attn_implementation == "flash_attention_2"
+    assert pack(model) is None
+    assert model.encoder is plain

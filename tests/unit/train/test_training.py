@@ -354,3 +354,20 @@ def test_a_transformer_without_modules_gets_mean_pooling(bi: Train, tiny_bi: Pat
     modules = list(SentenceTransformer(str(tmp_path / "bi"), device="cpu"))
     assert [type(module).__name__ for module in modules] == ["Transformer", "Pooling"]
     assert modules[1].pooling_mode == "mean"
+
+
+def test_a_length_that_the_model_does_not_read_is_said_where_it_was_asked_for(
+    bi: Train, cross: Train, tmp_path: Path
+) -> None:
+    for number, train in enumerate((bi, cross)):
+        report = train(Script(1, 2, 3), tmp_path / f"long-{number}", max_length=500)
+        assert "max_length is 500, but the model reads 96 tokens at most" in report.warnings
+        report = train(Script(1, 2, 3), tmp_path / f"short-{number}", max_length=64)
+        assert not any("max_length" in line for line in report.warnings)
+
+
+def test_a_pooling_without_effect_is_said_during_the_run(cross: Train, tiny_cross: Path, tmp_path: Path) -> None:
+    report = cross(Script(1, 2, 3), tmp_path / "cross", start=tiny_cross, pooling="cls")
+    assert any("pooling = 'cls' has no effect" in line for line in report.warnings)
+    report = cross(Script(1, 2, 3), tmp_path / "other", start=tiny_cross)
+    assert not any("pooling" in line for line in report.warnings)

@@ -10,6 +10,8 @@ from sentence_transformers import SentenceTransformer
 from torch import nn
 
 from munjang.errors import DataError
+from munjang.train.options import TrainBiOptions
+from munjang.train.trainable import prepare
 from munjang.train.vocabulary import UsedRows, keep_used_rows, restore_all_rows, word_embedding
 
 
@@ -78,3 +80,39 @@ def test_a_tied_matrix_is_left_whole() -> None:
 def test_a_model_without_words_is_an_error() -> None:
     with pytest.raises(DataError, match="no word embeddings"):
         word_embedding(nn.Linear(2, 2))
+
+
+def test_an_embedding_that_is_held_in_two_places_is_replaced_in_both() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.shared = nn.Embedding(9, 4)
+            self.encoder = nn.ModuleDict({"words": self.shared})
+
+        def get_input_embeddings(self) -> nn.Embedding:
+            return self.shared
+
+    twice = Twice()
+    whole = twice.shared
+    rows = keep_used_rows(twice, [1, 2])
+    assert twice.shared is rows
+    assert twice.encoder["words"] is rows
+    assert [p.shape for p in twice.parameters()] == [(2, 4)]
+    restore_all_rows(twice, rows)
+    assert twice.shared is whole
+    assert twice.encoder["words"] is whole
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("words", ["used", "frozen", "all"])
+def test_word_embeddings_that_are_trained_whole_unasked_are_said(
+    model: SentenceTransformer, words: str, tied: bool
+) -> None:
+    matrix = model.transformers_model.get_input_embeddings().weight
+    if tied:
+        model.transformers_model.out = nn.Linear(*reversed(matrix.shape), bias=False)
+        model.transformers_model.out.weight = matrix
+    options = TrainBiOptions(name="m", model="m", train=["t"], dev="d", word_embeddings=words)
+    said = prepare(model, options, [1, 2], 0).said
+    assert len(said) == (tied and words == "used")
+    assert all(f"the {len(matrix):,} word embeddings are trained as a whole" in line for line in said)

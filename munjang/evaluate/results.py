@@ -1,0 +1,201 @@
+"""A folder in which measurements accumulate: each model on each set once, and a record of every evaluation.
+
+    RESULTS/measurements/KEY/    measurement.json, units.parquet, manifest.json
+    RESULTS/evaluations/0001.json   which labels stood for which models, on which sets, and the table
+
+The key is the content of the model, the set and the way of measuring, so that an evaluation measures only what is new, a
+killed one goes on where it was, and no model meets the figures of another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+
+from munjang.errors import DataError, MissingInputError
+from munjang.evaluate.measurement import Measurement, Speed, Subject
+from munjang.evaluate.tasks import TASKS
+from munjang.files import canonical_json, damage, digest_bytes, new_directory, read_json, read_manifest, write_json
+
+#: Raised when a change of code gives other units for the same model and set.
+VERSION = 1
+_MEASUREMENTS, _EVALUATIONS = "measurements", "evaluations"
+_UNITS, _ABOUT = "units.parquet", "measurement.json"
+_TEXT = "text"
+
+
+@dataclass(frozen=True)
+class Past:
+    """One evaluation of the past."""
+
+    number: int
+    baseline: str | None
+    keys: tuple[str, ...]
+    """Of its measurements."""
+    labels: tuple[str, ...]
+    """Of the models, one a key."""
+    sets: tuple[str, ...]
+    """Of the sets, one a key."""
+
+
+class Results:
+    """The folder; it need not exist yet.
+
+    Raises:
+        DataError: the folder holds something else.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        if folder.exists() and not self.exists(folder) and any(folder.iterdir()):
+            raise DataError(
+                "this folder holds something else than results",
+                where=folder,
+                hint="name a new folder, or one that an evaluation wrote",
+            )
+
+    @staticmethod
+    def exists(folder: Path) -> bool:
+        """True if measurements lie in a folder."""
+        return (folder / _MEASUREMENTS).is_dir()
+
+    def find(self, key: str) -> Measurement | None:
+        """The measurement of a key, or None where there is none or its files are damaged."""
+        place = self.folder / _MEASUREMENTS / key
+        return load_measurement(place) if place.is_dir() and damage(place) is None else None
+
+    def add(self, key: str, measurement: Measurement) -> None:
+        """Commit a measurement; one of the same key, which must be damaged to be measured again, gives way."""
+        place = self.folder / _MEASUREMENTS / key
+        if place.exists():
+            place.rename(place.with_name(f".damaged-{key}"))
+        with new_directory(place, key=key) as folder:
+            save_measurement(measurement, folder)
+
+    def record(self, keys: Mapping[str, Measurement], baseline: str | None, table: Mapping[str, Any]) -> int:
+        """Write down what an evaluation compared; returns its number, counted from 1."""
+        number = max((past.number for past in self.history()), default=0) + 1
+        content = {
+            "baseline": baseline,
+            "cells": [{"key": k, "label": m.subject.label, "set": m.set} for k, m in keys.items()],
+            "table": dict(table),
+        }
+        write_json(self.folder / _EVALUATIONS / f"{number:04d}.json", content)
+        return number
+
+    def history(self) -> list[Past]:
+        """All evaluations, oldest first."""
+        found = []
+        for path in sorted((self.folder / _EVALUATIONS).glob("*.json")):
+            if re.fullmatch(r"\d+", path.stem):
+                said = read_json(path)
+                columns = zip(*((c["key"], c["label"], c["set"]) for c in said["cells"]), strict=True)
+                keys, labels, sets = list(columns) or [(), (), ()]
+                found.append(Past(int(path.stem), said["baseline"], keys, labels, sets))
+        return found
+
+    def of_past(self, past: Past) -> list[Measurement]:
+        """The measurements of an evaluation under the names that it gave them; without those that are gone."""
+        found = []
+        for key, label, name in zip(past.keys, past.labels, past.sets, strict=True):
+            measurement = self.find(key)
+            if measurement is not None:
+                found.append(renamed(measurement, label, name))
+        return found
+
+
+def measurement_key(model: str, set_fingerprint: str, task: str, how: Mapping[str, Any]) -> str:
+    """The name under which a measurement is kept: 32 hexadecimal digits.
+
+    Args:
+        model: fingerprint of the subject. set_fingerprint: of the set's content. task: its name.
+        how: whatever else changes the units, such as `symmetric`.
+    """
+    value = {"model": model, "set": set_fingerprint, "task": task, "how": dict(how), "version": VERSION}
+    return digest_bytes(canonical_json(value).encode())
+
+
+def renamed(measurement: Measurement, label: str, set_name: str) -> Measurement:
+    """The same measurement under the names of another evaluation."""
+    return replace(measurement, subject=replace(measurement.subject, label=label), set=set_name)
+
+
+def save_measurement(measurement: Measurement, folder: Path) -> None:
+    """Write `measurement.json` and `units.parquet`: one row a unit, its texts and its numbers."""
+    columns: dict[str, Any] = {name: np.asarray(values) for name, values in measurement.columns.items()}
+    for place, texts in enumerate(zip(*measurement.texts, strict=True), 1):
+        columns[f"{_TEXT}{place}"] = list(texts)
+    pyarrow.parquet.write_table(pyarrow.table(columns), folder / _UNITS)
+    subject, speed = measurement.subject, measurement.speed
+    about = {
+        "subject": vars(subject),
+        "set": measurement.set,
+        "set_fingerprint": measurement.set_fingerprint,
+        "task": measurement.task,
+        "metrics": [metric.name for metric in measurement.metrics],
+        "truncated": measurement.truncated,
+        "speed": None if speed is None else vars(speed),
+        "extra": measurement.extra,
+        "contamination": measurement.contamination,
+    }
+    write_json(folder / _ABOUT, about)
+
+
+def load_measurement(folder: Path) -> Measurement:
+    """A measurement back from its folder.
+
+    Raises:
+        DataError: a file is damaged, or a newer Munjang measured what this one does not know.
+    """
+    about = read_json(folder / _ABOUT)
+    try:
+        table = pyarrow.parquet.read_table(folder / _UNITS)
+        names = sorted((n for n in table.column_names if re.fullmatch(rf"{_TEXT}\d+", n)), key=lambda n: int(n[4:]))
+        texts = list(zip(*(table[n].to_pylist() for n in names), strict=True))
+        columns = {n: table[n].to_numpy() for n in table.column_names if n not in names}
+        subject = Subject(**about["subject"])
+        known = {m.name: m for m in TASKS[about["task"]].every_metric(subject.kind)}
+        return Measurement(
+            subject=subject,
+            set=about["set"],
+            set_fingerprint=about["set_fingerprint"],
+            task=about["task"],
+            columns=columns,
+            texts=texts,
+            metrics=tuple(known[name] for name in about["metrics"]),
+            truncated=about["truncated"],
+            speed=Speed(**about["speed"]) if about["speed"] else None,
+            extra=about["extra"],
+            contamination=about["contamination"],
+        )
+    except (KeyError, TypeError, ValueError, pyarrow.ArrowException) as error:
+        raise DataError("this measurement cannot be read", where=folder, got=str(error)[:200]) from error
+
+
+def collect(folders: list[Path]) -> Iterator[tuple[Path, Results]]:
+    """The results in some folders: results themselves, or runs whose evaluate stages hold some, oldest first.
+
+    Raises:
+        MissingInputError: a folder holds none.
+    """
+    for folder in folders:
+        if Results.exists(folder):
+            yield folder, Results(folder)
+            continue
+        stages = folder / "stages"
+        found = [p for p in stages.iterdir() if Results.exists(p) and read_manifest(p)] if stages.is_dir() else []
+        if not found:
+            raise MissingInputError(
+                "no results here",
+                where=folder,
+                expected="a folder that munjang evaluate wrote, or a run with such a stage",
+            )
+        for path in sorted(found, key=lambda p: (p.stat().st_mtime_ns, p.name)):
+            yield path, Results(path)
