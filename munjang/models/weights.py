@@ -90,8 +90,7 @@ class Size(NamedTuple):
 
 def model_size(folder: Path) -> Size:
     """The parameters and the weights of all modules of a model, from the headers of its safetensors alone."""
-    modules = [m for m in read_list(folder / "modules.json") if isinstance(m, dict)]
-    parts = dict.fromkeys(folder / str(module.get("path", "")) for module in modules) or [folder]
+    parts = dict.fromkeys(folder / str(module.get("path", "")) for module in read_modules(folder)) or [folder]
     parameters = size = 0
     for path in (path for part in parts for path in sorted(part.glob("*.safetensors"))):
         size += path.stat().st_size

@@ -235,7 +235,7 @@ def test_a_missing_input_is_found_before_any_work(run: Run, tmp_path: Path, tiny
     )
     status, _, errors = run("run", path, "--out", tmp_path / "run")
     assert status == 66
-    assert "stage.result.on[0].data = "gone.tsv"" in errors
+    assert 'stage.result.on[0].data = "gone.tsv"' in errors
     assert not (tmp_path / "run").exists()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from munjang.config.recipe import Input
 from munjang.data.catalog import GROUPS
 from munjang.errors import ConfigError
 from munjang.evaluate.options import EvaluateOptions, MeasuredModel, MeasuredSet
@@ -109,9 +110,9 @@ def test_references_are_found_inside_of_models_and_sets() -> None:
 
 def test_a_task_for_other_rows_is_found_before_any_work() -> None:
     one = options(on=["korsts:test", {"data": "data:x", "task": "nli"}])
-    one.require_rows({"on[0].data": "scored-pairs", "on[1].data": "labelled-pairs"})
+    one.require_inputs({"on[0].data": Input("scored-pairs"), "on[1].data": Input("labelled-pairs")})
     with pytest.raises(ConfigError, match="takes other rows") as caught:
-        one.require_rows({"on[1].data": "scored-pairs"})
+        one.require_inputs({"on[1].data": Input("scored-pairs")})
     assert (caught.value.where, caught.value.expected) == ("stage.result.on[1]", "labelled-pairs")
 
 
