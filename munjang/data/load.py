@@ -6,7 +6,7 @@ from pathlib import Path
 
 from munjang.config.recipe import DataSpec
 from munjang.data.catalog import Located, locate
-from munjang.data.readers import MAPPED_ROLES, ROLES, Rows, find_column, read_aligned, read_rows
+from munjang.data.readers import ROLES, Rows, find_column, read_aligned, read_rows, roles_of
 from munjang.data.tables import file_format, flat_names, open_table
 from munjang.errors import DataError, Option, Phrase
 from munjang.files import digest_file
@@ -58,7 +58,7 @@ def infer_kind(path: Path, spec: DataSpec, kinds: tuple[str, ...]) -> str:
     is not taken for positive pairs: its pairs may be negative ones.
     """
     candidates = [k for k in kinds if k in ROLES]
-    roles = list(dict.fromkeys(role for kind in candidates for role in ROLES[kind]))
+    roles = list(dict.fromkeys(role for kind in candidates for role in roles_of(kind)))
     if not set(spec.columns) <= set(roles):
         raise DataError(
             "these columns have roles that no rows here have",
@@ -75,7 +75,7 @@ def infer_kind(path: Path, spec: DataSpec, kinds: tuple[str, ...]) -> str:
     if names is None:
         first = next(table.records, None)
         names = flat_names(first.fields) if first and first.fields else []
-    mapped = [k for k in candidates if set(spec.columns) <= {*ROLES[k], *MAPPED_ROLES.get(k, ())}] or candidates
+    mapped = [k for k in candidates if set(spec.columns) <= set(roles_of(k))] or candidates
     for kind in mapped:
         if kind == "positive-pairs" and not spec.columns and any(find_column(r, spec, names) for r in _JUDGED):
             continue

@@ -59,6 +59,11 @@ ROLES: dict[str, tuple[str, ...]] = {
 MAPPED_ROLES: dict[str, tuple[str, ...]] = {"documents": ("title",)}
 
 
+def roles_of(kind: str) -> tuple[str, ...]:
+    """All roles that columns may be mapped to for a kind of rows, those that need not be there last."""
+    return (*ROLES[kind], *MAPPED_ROLES.get(kind, ()))
+
+
 class Rows(NamedTuple):
     """The rows of one data set and what reading them reported."""
 

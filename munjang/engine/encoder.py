@@ -20,6 +20,10 @@ from munjang.text import is_blank
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
 
+class NonFiniteError(DataError):
+    """A model made vectors or scores that are not finite; there is nothing to be done with it."""
+
+
 @dataclass
 class EncodeCounts:
     """What an encoder or a scorer has done so far."""
@@ -94,7 +98,7 @@ class Encoder:
             float32 of shape (len(texts), dimension), in the order of `texts`.
 
         Raises:
-            DataError: a text is blank, or the model made a number that is not finite.
+            DataError: a text is blank. NonFiniteError: the model made a number that is not finite.
         """
         distinct = list(dict.fromkeys(texts))
         blank = next((i for i, text in enumerate(texts) if is_blank(text)), None)
@@ -110,7 +114,7 @@ class Encoder:
             done += len(batch)
             progress(done, len(distinct))
         if not np.isfinite(vectors).all():
-            raise DataError("the model made vectors with numbers that are not finite")
+            raise NonFiniteError("the model made vectors with numbers that are not finite")
         self._count(texts, distinct, lengths, limit)
         position = {text: i for i, text in enumerate(distinct)}
         return vectors[[position[text] for text in texts]] if len(distinct) < len(texts) else vectors

@@ -10,7 +10,7 @@ import torch
 from sentence_transformers import CrossEncoder
 
 from munjang.engine.batches import CPU_BUDGET, GPU_BUDGET, token_batches
-from munjang.engine.encoder import EncodeCounts, count_tokens
+from munjang.engine.encoder import EncodeCounts, NonFiniteError, count_tokens
 from munjang.engine.loading import load_model
 from munjang.errors import DataError
 from munjang.progress import Progress, silent
@@ -75,7 +75,7 @@ class Scorer:
             float32 of shape (len(pairs),), in the order of `pairs`; on 0..1 for a model with a sigmoid.
 
         Raises:
-            DataError: the model made a number that is not finite.
+            NonFiniteError: the model made a number that is not finite.
         """
         if self.model.num_labels != 1:
             raise DataError("this cross-encoder gives classes, not scores", got=f"{self.model.num_labels} outputs")
@@ -95,7 +95,7 @@ class Scorer:
             float32 of shape (len(pairs), outputs).
 
         Raises:
-            DataError: the model made a number that is not finite.
+            NonFiniteError: the model made a number that is not finite.
         """
         return self._run([tuple(pair) for pair in pairs], len(pairs), False, progress)
 
@@ -115,7 +115,7 @@ class Scorer:
             done += len(batch)
             progress(done, len(distinct))
         if not np.isfinite(outputs).all():
-            raise DataError("the model made scores that are not finite")
+            raise NonFiniteError("the model made scores that are not finite")
         over = self.cut = {pair for pair, n in zip(distinct, lengths, strict=True) if n > limit}
         self.counts.inputs += asked
         self.counts.distinct += len(distinct)

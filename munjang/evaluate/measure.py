@@ -12,11 +12,10 @@ import torch
 from sentence_transformers import CrossEncoder
 
 from munjang.data.rows import sentences_of
-from munjang.engine.encoder import Encoder, normalise
+from munjang.engine.encoder import Encoder, NonFiniteError, normalise
 from munjang.engine.loading import load_model
 from munjang.engine.scorer import Scorer
 from munjang.engine.topk import Neighbours
-from munjang.errors import DataError
 from munjang.evaluate.bi_tasks import Outcome, Settings, UnmeasurableError, bi_outcome, nearest, uses_of
 from munjang.evaluate.cross_tasks import (
     candidate_pairs,
@@ -115,9 +114,7 @@ class _MeasuredRun:
         able = {number: one for number, one in enumerate(sets) if number not in reasons}
         try:
             measured = self._measured(able) if able else {}
-        except DataError as error:
-            if "not finite" not in error.what:
-                raise
+        except NonFiniteError as error:
             measured, reasons = {}, {**dict.fromkeys(able, error.what), **reasons}
         gc.collect()
         if self.device.startswith("cuda"):

@@ -28,7 +28,7 @@ class Vectors:
         progress: counts distinct texts over all prompts.
 
     Raises:
-        DataError: the model made a number that is not finite.
+        NonFiniteError: the model made a number that is not finite.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class PairLogits:
         progress: counts distinct pairs.
 
     Raises:
-        DataError: the model made a number that is not finite.
+        NonFiniteError: the model made a number that is not finite.
     """
 
     def __init__(self, scorer: Scorer, pairs: Iterable[Pair], progress: Progress = silent) -> None:

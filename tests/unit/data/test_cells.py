@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from munjang.config.recipe import DataSpec
 from munjang.data.readers import ALIASES, ROLES, Rows, read_rows
-from munjang.data.rows import PositivePair, RankedList, Triplet
+from munjang.data.rows import Document, LabelledText, PositivePair, RankedList, Triplet
 from munjang.errors import DataError
 from munjang.text import match_key
 
@@ -43,6 +43,7 @@ ROWS = {
         {"query": "가", "documents": ["나", "다"], "scores": [1, -2.5]},
         RankedList("가", ("나", "다"), (1.0, -2.5)),
     ),
+    "labelled-texts": ({"text": "가", "label": "배송"}, LabelledText("가", "배송")),
 }
 
 
@@ -241,3 +242,35 @@ def test_a_reject_keeps_little_of_a_long_value(scratch):
     row = {"anchor": "가", "positive": "나", "negative": ["다" * 50] * 500}
     result = read(scratch("long.jsonl", jsonl(ROWS["triplets"][0], row)), "triplets")
     assert len(result.report.rejects[0].excerpt) == 200
+
+
+# -- labelled texts and titles
+
+
+def test_a_label_is_a_name_or_a_whole_number(scratch):
+    cells = ("배송", " 환불 ", 3, True, 1.5, "", None, ["배송"])
+    found = read(scratch("a.jsonl", jsonl(*({"sentence": "가", "label": cell} for cell in cells))), "labelled-texts")
+    assert found.rows == [LabelledText("가", label) for label in ("배송", "환불", "3")]
+    assert [line.split(": ", 1)[0] for line in rejects(found)] == [f"a.jsonl:{n}:label" for n in (4, 5, 6, 7, 8)]
+
+
+def test_a_title_goes_before_the_text_where_it_is_mapped(scratch):
+    rows = [
+        {"_id": "1", "title": "환불", "text": "삼 일 안에 됩니다"},
+        {"_id": "2", "title": "", "text": "글만"},
+        {"_id": "3", "title": "제목만", "text": ""},
+        {"_id": "4", "text": "제목 없음"},
+        {"_id": "5", "title": " ", "text": " "},
+    ]
+    path = scratch("corpus.jsonl", jsonl(*rows))
+    found = read(path, "documents", columns={"title": "title"})
+    texts = ["환불 삼 일 안에 됩니다", "글만", "제목만", "제목 없음"]
+    assert found.rows == [Document(str(n), text) for n, text in enumerate(texts, 1)]
+    assert rejects(found) == ["corpus.jsonl:5:text: the text is blank:  "]
+    unmapped = read(path, "documents").rows
+    assert [row.text for row in unmapped] == ["삼 일 안에 됩니다", "글만", "제목 없음"]
+
+
+def test_a_title_that_is_mapped_has_to_be_there(scratch):
+    with pytest.raises(DataError, match="no column 'name' for title"):
+        read(scratch("a.tsv", "id\ttext\n1\t가\n"), "documents", columns={"title": "name"})

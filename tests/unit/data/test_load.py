@@ -287,6 +287,8 @@ IN_USE = [
     ("query,documents,scores", "ranked-lists"),
     ("query_id,query,doc_id,document,score", "ranked-lists"),
     ("source,target", "parallel-pairs"),
+    ("text,label", "labelled-texts"),
+    ("id,sentence,gold_label", "labelled-texts"),
     ("id,text", "sentences"),
     ("query_id,doc_id,score", "qrels"),
 ]
@@ -397,3 +399,26 @@ def test_a_name_that_changes_how_a_file_is_read_changes_the_fingerprint(tmp_path
     rows = [load_rows(DataSpec(source=name), ("sentences",), tmp_path).rows for name in ("a.tsv", "a.csv")]
     assert rows[0] != rows[1]
     assert fingerprint(tmp_path, "a.tsv") != fingerprint(tmp_path, "a.csv")
+
+
+# -- texts with labels
+
+
+@pytest.mark.parametrize(
+    ("header", "kind"),
+    [
+        ("text\tlabel", "labelled-texts"),
+        ("sentence\tlabel", "labelled-texts"),
+        ("sentence1\tsentence2\tlabel", "labelled-pairs"),
+        ("text\tscore", "sentences"),
+        ("sentence", "sentences"),
+    ],
+)
+def test_texts_with_labels_are_told_from_pairs_and_sentences(scratch, header, kind):
+    assert infer_kind(scratch("x.tsv", header + "\n"), DataSpec(source="x"), AnyRows.__metadata__[0].accepts) == kind
+
+
+def test_no_training_takes_labels_of_texts(scratch):
+    accepts = TrainingRows.__metadata__[0].accepts
+    assert "labelled-texts" not in accepts
+    assert infer_kind(scratch("x.tsv", "text\tlabel\n"), DataSpec(source="x"), accepts) == "sentences"

@@ -21,6 +21,7 @@ from munjang.data.readers import ALIASES, ROLES, Rows, read_aligned, read_rows
 from munjang.data.rows import (
     Document,
     LabelledPair,
+    LabelledText,
     ParallelPair,
     PositivePair,
     Qrel,
@@ -108,6 +109,7 @@ KINDS = [
         "query\tdocument\tscore\n가\t나\t-1.5\n가\t다\t7\n",
         [RankedList("가", ("나", "다"), (-1.5, 7.0))],
     ),
+    ("labelled-texts", "본문\t레이블\n가\t배송\n", [LabelledText("가", "배송")]),
     ("sentences", "문장\n가\n나\n", ["가", "나"]),
     ("documents", "_id\ttext\n01\t가\n", [Document("01", "가")]),
     ("qrels", "query-id\tcorpus-id\tscore\nq\td\t2\n", [Qrel("q", "d", 2)]),

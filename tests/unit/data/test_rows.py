@@ -11,6 +11,7 @@ import pytest
 from munjang.data.rows import (
     Document,
     LabelledPair,
+    LabelledText,
     ParallelPair,
     PositivePair,
     Qrel,
@@ -98,6 +99,7 @@ def test_all_texts_of_rows_come_in_order():
 EACH_KIND = [
     ("가", ("가",), []),
     (Document("1", "가"), ("가",), []),
+    (LabelledText("가", "주제"), ("가",), []),
     (Qrel("q", "d", 1), (), []),
     (ScoredPair("가", "나", 0.5), ("가", "나"), [("가", "나")]),
     (LabelledPair("가", "나", "neutral"), ("가", "나"), [("가", "나")]),
