@@ -239,6 +239,29 @@ def test_a_missing_input_is_found_before_any_work(run: Run, tmp_path: Path, tiny
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(("bound", "status", "word"), [(-100, 0, "passed"), (99.9, 4, "FAILED")])
+def test_a_gate_decides_the_status(
+    run: Run, tiny_bi: Path, tmp_path: Path, bound: float, status: int, word: str
+) -> None:
+    gates = tmp_path / "gates.toml"
+    gates.write_text(f'[[gate]]\nmodel = "m"\non = "support:dev"\nat_least = {bound}\n', encoding="utf-8")
+    out = tmp_path / "evaluation"
+    found, printed, _ = run("evaluate", f"m={tiny_bi}", "--on", "support:dev", "--out", out, "--gate", gates)
+    assert found == status
+    assert f"gate {word}: m on support:dev: spearman" in printed
+    assert (out / "results.json").is_file()
+
+
+def test_a_wrong_gate_stops_before_any_work(run: Run, tiny_bi: Path, tmp_path: Path) -> None:
+    gates = tmp_path / "gates.toml"
+    gates.write_text('[[gate]]\nmodel = "m"\n', encoding="utf-8")
+    out = tmp_path / "evaluation"
+    found, _, errors = run("evaluate", f"m={tiny_bi}", "--on", "support:dev", "--out", out, "--gate", gates)
+    assert found == 78
+    assert "gate" in errors
+    assert not out.exists()
+
+
 def test_evaluate_prints_a_table_and_leaves_the_reports(
     run: Run, tiny_bi: Path, tiny_cross: Path, tmp_path: Path
 ) -> None:
@@ -251,9 +274,14 @@ def test_evaluate_prints_a_table_and_leaves_the_reports(
     assert "cross-encoder" in printed
     names = {path.name for path in out.iterdir()}
     assert names - {".lock"} == {"results.json", "results.csv", "report.html", "measurements", "evaluations"}
-    status, _, errors = run("evaluate", tiny_bi, "--on", "support:dev", "--out", out, "--device", "cpu")
-    assert status == 78
-    assert "exists already" in errors
+    status, printed, _ = run("evaluate", tiny_bi, "--on", "support:dev", "--out", out, "--device", "cpu", "--json")
+    assert status == 0
+    assert list(json.loads(printed)["models"]) == [str(tiny_bi)]
+    assert len(list((out / "measurements").iterdir())) == 2
+    status, printed, _ = run("report", out, "--out", tmp_path / "page", "--baseline", "before")
+    assert status == 0
+    assert "after on support:dev" in printed
+    assert (tmp_path / "page" / "report.html").is_file()
 
 
 def test_train_index_and_search_work_one_by_one(run: Run, tiny_bi: Path, tiny_cross: Path, tmp_path: Path) -> None:
