@@ -15,7 +15,7 @@ from typing import Any
 
 EXIT_STATUSES: dict[int, str] = {
     0: "done, or nothing to do",
-    1: "done, and the doctor found errors",
+    1: "done, and the doctor found errors (or what --fail-on names)",
     2: "the command line could not be read",
     3: "done, but a trained model is no better on dev than its start (see --allow-regression)",
     4: "done, but an evaluation does not reach a gate",

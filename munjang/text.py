@@ -100,11 +100,15 @@ class TextChanges:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}
+        """The first text of each change, as it was before."""
 
     def clean(self, text: str) -> str:
         """Clean one text and count its changes."""
         cleaned = clean(text)
         self.counts.update(cleaned.changes)
+        for name in cleaned.changes:
+            self.examples.setdefault(name, text)
         return cleaned.text
 
 

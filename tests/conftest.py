@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -69,6 +71,68 @@ def python() -> Callable[..., subprocess.Popen[str]]:
         )
 
     return start
+
+
+def write_header(path: Path, shapes: dict[str, list[int]]) -> None:
+    """A safetensors file that holds no weights, only what they would be called and how large they would be."""
+    header = json.dumps(
+        {name: {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
+    )
+    path.write_bytes(len(header).to_bytes(8, "little") + header.encode())
+
+
+_PAPER_MODULES = [
+    ("", "sentence_transformers.models.Transformer"),
+    ("1_Pooling", "sentence_transformers.models.Pooling"),
+    ("2_Normalize", "sentence_transformers.models.Normalize"),
+]
+_PAPER_MODEL: dict[str, Any] = {
+    "config.json": {
+        "architectures": ["BertModel"],
+        "model_type": "bert",
+        "hidden_size": 32,
+        "max_position_embeddings": 64,
+        "vocab_size": 23_000,
+    },
+    "modules.json": [{"idx": i, "name": str(i), "path": p, "type": t} for i, (p, t) in enumerate(_PAPER_MODULES)],
+    "1_Pooling/config.json": {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True},
+    "sentence_bert_config.json": {"max_seq_length": 64},
+    "config_sentence_transformers.json": {"model_type": "SentenceTransformer", "prompts": {}},
+    "tokenizer_config.json": {"unk_token": "[UNK]", "model_max_length": 64},
+}
+
+
+@pytest.fixture
+def paper_model(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a model's folder of settings, a tokenizer of single letters and a header of weights: enough to be looked at.
+
+    Called with a name and with changes by file: a dictionary is laid over the file's own, None takes the file away.
+    """
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    letters = [chr(c) for c in (*range(0x21, 0x7F), *range(0xAC00, 0xD7A4))]
+    vocabulary = {piece: i for i, piece in enumerate(["[UNK]", *letters, *(f"##{letter}" for letter in letters)])}
+
+    def make(name: str = "model", **changes: Any) -> Path:
+        folder = tmp_path / name
+        for file, content in {**_PAPER_MODEL, **changes.pop("files", {})}.items():
+            if content is None:
+                continue
+            before = _PAPER_MODEL.get(file)
+            merged = {**before, **content} if isinstance(before, dict) else content
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text(json.dumps(merged), encoding="utf-8")
+        tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        tokenizer.save(str(folder / "tokenizer.json"))
+        write_header(folder / "model.safetensors", {"embeddings.word_embeddings.weight": [23_000, 32]})
+        for file, shapes in changes.pop("weights", {}).items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            write_header(folder / file, shapes)
+        assert not changes
+        return folder
+
+    return make
 
 
 @pytest.fixture(scope="session")

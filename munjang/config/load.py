@@ -21,6 +21,15 @@ else:  # pragma: no cover - the same parser under its older name
 _TOP_LEVEL = ("name", "title", "seed", "data", "stage")
 
 
+class RecipeError(ConfigError):
+    """A recipe that is wrong; all of its mistakes, each as `place: what is wrong`."""
+
+    def __init__(self, problems: list[str], where: str) -> None:
+        self.problems = problems
+        count = f"{len(problems)} mistake" + ("s" if len(problems) > 1 else "")
+        super().__init__(f"{count} in this recipe:\n" + "\n".join(f"  - {p}" for p in problems), where=where)
+
+
 def load_recipe(path: Path, kinds: Mapping[str, type[StageOptions]], overrides: tuple[str, ...] = ()) -> Recipe:
     """Read and check a recipe before any work is done.
 
@@ -31,7 +40,7 @@ def load_recipe(path: Path, kinds: Mapping[str, type[StageOptions]], overrides: 
 
     Raises:
         MissingInputError: there is no such file.
-        ConfigError: the file is not TOML, or anything in it is wrong; all mistakes are listed.
+        ConfigError: the file is not TOML. RecipeError: anything in it is wrong; all mistakes are listed.
     """
     raw = read_toml(path, "recipe", "recipes/quickstart.toml is one to start from")
     for override in overrides:
@@ -74,8 +83,7 @@ def parse_recipe(raw: dict[str, Any], kinds: Mapping[str, type[StageOptions]], *
     named = {table.get("name") for table in raw.get("stage", []) if isinstance(table, dict)} if stages else set()
     _check_references(stages, data, named - {stage.name for stage in stages}, problems)
     if problems:
-        count = f"{len(problems)} mistake" + ("s" if len(problems) > 1 else "")
-        raise ConfigError(f"{count} in this recipe:\n" + "\n".join(f"  - {p}" for p in problems), where=where)
+        raise RecipeError(problems, where)
     return Recipe(name=name, title=title or name, seed=seed, data=data, stages=tuple(stages))
 
 

@@ -213,6 +213,26 @@ def split_name(source: str) -> tuple[str, str] | None:
     return (name, split) if separator and name in CATALOG else None
 
 
+def known_tests() -> dict[str, bool]:
+    """The test sets of the catalogue, as `SET:SPLIT`, and whether their files are on this machine; the hub is not asked.
+
+    Where a set has no split for tests, as KLUE-STS, models are compared on its dev split.
+    """
+    folder = data_folder()
+    found = {}
+    for name, entry in CATALOG.items():
+        tests = [split for split in ("test", "eval") if split in entry.parts] or [
+            s for s in ("dev",) if s in entry.parts
+        ]
+        for split in tests:
+            place = SAMPLE_FOLDER if entry.embedded else folder
+            suffixes = entry.parts[split].aligned or ("",)
+            found[f"{name}:{split}"] = place is not None and any(
+                all((place / (file + suffix)).is_file() for suffix in suffixes) for file in entry.parts[split].files
+            )
+    return found
+
+
 def locate(source: str, base: Path) -> Located:
     """Find a data set by its catalogue name or its path.
 

@@ -185,6 +185,7 @@ def _gathered(
 def _finished(rows: list, reading: _Reading, seed: int) -> Rows:
     spec, report = reading.spec, reading.report
     report.kept, report.changes = report.read - len(report.rejects), reading.changes.counts
+    report.examples = reading.changes.examples
     if len(rows) < report.kept:
         report.handed_on["ranked lists"] = len(rows)
     if spec.part is not None:

@@ -113,6 +113,8 @@ class ReadReport:
     kept: int = 0
     rejects: list[Reject] = field(default_factory=list)
     changes: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    """The first text of each change, as the file has it."""
     handed_on: dict[str, int] = field(default_factory=dict)
     """Choice, such as `part 0.9-1`, -> rows left after it, in the order in which they were made."""
 

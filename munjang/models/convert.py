@@ -19,13 +19,13 @@ from munjang.models.heads import (
     POOLINGS,
     TASKS,
     forget_task,
-    later_modules,
     load_transformer,
     require_length,
     require_one_of,
     shortest,
     with_head,
 )
+from munjang.models.settings import later_modules
 from munjang.models.weights import plain_name, read_tensor, same_bits, stored_tensors
 
 

@@ -26,70 +26,12 @@ from torch import Tensor, nn
 from munjang.data.cells import NLI_LABELS
 from munjang.engine.loading import keep_lower_case, load_model, loading, require_all_weights
 from munjang.errors import ConfigError, DataError
-from munjang.models.folder import model_kind, read_modules, read_settings, require_safe_folder
-from munjang.models.weights import transformer_folder
+from munjang.models.folder import model_kind, read_settings, require_safe_folder
+from munjang.models.settings import TASK_ENTRY, default_prompt, later_modules, nli_order, transformer_folder
 
 CROSS_TASKS = ("sts", "nli", "ranking")
 TASKS = (*CROSS_TASKS, "bi")
 POOLINGS = Pooling.POOLING_MODES
-#: Where `config.json` of the transformer keeps the task: the one file of which transformers and sentence-transformers
-#: write back what they do not know.
-_ENTRY = "munjang"
-_SETTINGS = "config_sentence_transformers.json"
-
-
-def cross_task(folder: Path) -> str | None:
-    """Which task a cross-encoder is set up for; reads its settings only.
-
-    A model with one output that was not written by Munjang may be for similarity or for ranking, and does not say so: it
-    counts as `sts` if its scores lie on 0..1, else as `ranking`.
-
-    Args:
-        folder: of a model.
-
-    Returns:
-        `sts`, `nli` or `ranking`; None for a bi-encoder, for another number of outputs, and for three outputs whose
-        labels are not those of NLI.
-
-    Raises:
-        DataError: a file of settings is damaged.
-    """
-    if model_kind(folder) != "cross-encoder":
-        return None
-    config = read_settings(transformer_folder(folder) / "config.json")
-    labels = config.get("id2label") or {}
-    outputs = _dense_outputs(folder) or len(labels) or config.get("num_labels", 2)
-    if outputs == 3:
-        return "nli" if nli_order(labels) else None
-    if outputs != 1:
-        return None
-    entry = config.get(_ENTRY)
-    declared = entry.get("task") if isinstance(entry, dict) else None
-    if declared in ("sts", "ranking"):
-        return declared
-    activation = read_settings(folder / _SETTINGS).get("activation_fn") or (
-        (config.get("sentence_transformers") or {}).get("activation_fn")
-        or config.get("sbert_ce_default_activation_function")
-        or "Sigmoid"
-    )
-    return "sts" if str(activation).endswith("Sigmoid") else "ranking"
-
-
-def _dense_outputs(folder: Path) -> int | None:
-    """Outputs of a head that is a module of its own, or None where the transformer carries the head."""
-    modules = read_modules(folder)
-    settings = read_settings(folder / str(modules[-1].get("path", "")) / "config.json") if modules else {}
-    return settings.get("out_features") if settings.get("module_output_name") == "scores" else None
-
-
-def nli_order(id2label: dict[Any, Any]) -> tuple[int, int, int] | None:
-    """Which outputs are entailment, neutral and contradiction, by the labels' names in any case and order."""
-    starts = ("entail", "neutral", "contradict")
-    names = {int(i): str(name).strip().lower() for i, name in id2label.items()}
-    found = [[i for i, name in names.items() if name.startswith(start)] for start in starts]
-    if len(names) != 3 or any(len(places) != 1 for places in found):
-        return None
-    return found[0][0], found[1][0], found[2][0]
 
 
 class Headed(NamedTuple):
@@ -225,7 +167,7 @@ def forget_task(config: Any) -> None:
     config.id2label = {0: "LABEL_0", 1: "LABEL_1"}
     config.label2id = {"LABEL_0": 0, "LABEL_1": 1}
     config.problem_type = None
-    for name in (_ENTRY, "sentence_transformers", "sbert_ce_default_activation_function"):
+    for name in (TASK_ENTRY, "sentence_transformers", "sbert_ce_default_activation_function"):
         config.__dict__.pop(name, None)
 
 
@@ -262,7 +204,7 @@ def _declare(model: CrossEncoder, task: str, activation: Any = None) -> None:
     config.id2label = dict(enumerate(names))
     config.label2id = {name: i for i, name in enumerate(names)}
     config.problem_type = "single_label_classification" if task == "nli" else "regression"
-    setattr(config, _ENTRY, {"task": task})
+    setattr(config, TASK_ENTRY, {"task": task})
     model.transformers_model.num_labels = len(names)
     model.activation_fn = activation or (nn.Identity() if task == "nli" else nn.Sigmoid())
     if isinstance(older, dict) and "activation_fn" in older:
@@ -378,15 +320,3 @@ def _new_on_a_body(folder: Path, pooling: str) -> str:
     if prompt:
         sentence += f"; its default prompt {prompt!r} is left out, as cross-encoders use none"
     return sentence
-
-
-def later_modules(folder: Path) -> tuple[str, ...]:
-    """Names of a model's modules after the transformer and the pooling, such as `Dense` and `Normalize`."""
-    names = [str(entry.get("type", "")).rsplit(".", 1)[-1] for entry in read_modules(folder)[1:]]
-    return tuple(name for name in names if name != "Pooling")
-
-
-def default_prompt(folder: Path) -> str:
-    """The prompt that a model puts before every text unless told otherwise; empty if there is none."""
-    settings = read_settings(folder / _SETTINGS)
-    return (settings.get("prompts") or {}).get(settings.get("default_prompt_name") or "", "") or ""

@@ -239,12 +239,13 @@ def _byte_symbols() -> list[str]:
 def _script_of_text(text: str, scripts: frozenset[str]) -> bool:
     letters = [c for c in text if unicodedata.category(c).startswith("L")]
     if letters:
-        return all(_script_of_letter(c) in scripts for c in letters)
+        return all(script_of_letter(c) in scripts for c in letters)
     has_digit = any(unicodedata.category(c).startswith("N") for c in text)
     return ("digits" if has_digit else "punctuation") in scripts
 
 
 @lru_cache(maxsize=1 << 16)
-def _script_of_letter(letter: str) -> str | None:
+def script_of_letter(letter: str) -> str | None:
+    """The script of `SCRIPTS` that a letter belongs to, or None."""
     name = unicodedata.name(letter, "").removeprefix("FULLWIDTH ").removeprefix("HALFWIDTH ")
     return next((script for script, starts in SCRIPTS.items() if starts and name.startswith(starts)), None)

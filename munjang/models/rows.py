@@ -20,7 +20,8 @@ from munjang.engine.loading import loading
 from munjang.errors import DataError
 from munjang.files import MANIFEST
 from munjang.models.folder import read_settings
-from munjang.models.weights import plain_name, transformer_folder, weight_files
+from munjang.models.settings import transformer_folder
+from munjang.models.weights import plain_name, weight_files
 
 #: Copied as they are; exports in other formats hold the whole vocabulary and would no longer fit.
 _COPIED = {".json", ".md", ".txt", ".safetensors", ".npz", ""}

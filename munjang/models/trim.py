@@ -22,7 +22,7 @@ from munjang.errors import ConfigError, DataError
 from munjang.models.folder import read_settings, require_safe_folder
 from munjang.models.pieces import Pieces, cut_tokenizer, ids_in_post_processor
 from munjang.models.rows import VocabularyRows, copy_around, write_settings, write_weights
-from munjang.models.weights import transformer_folder
+from munjang.models.settings import transformer_folder
 from munjang.text import printable
 
 _CHUNK = 1024

@@ -10,34 +10,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from munjang.errors import DataError
-from munjang.models.folder import read_modules
-
-#: Kinds of first modules that are a transformer; older releases named them after the architecture.
-_TRANSFORMER = "Transformer"
-
-
-def transformer_folder(folder: Path) -> Path:
-    """The part of a model's folder that holds its transformer: the folder itself, or the one its first module names.
-
-    Raises:
-        DataError: `modules.json` is damaged, or the first module is no transformer.
-    """
-    modules = read_modules(folder)
-    if not modules:
-        return folder
-    first = modules[0]
-    kind = str(first.get("type", "")).rsplit(".", 1)[-1]
-    place = folder / str(first.get("path", ""))
-    if kind != _TRANSFORMER or not place.resolve().is_relative_to(folder.resolve()):
-        raise DataError(
-            "this model has no transformer",
-            where=folder / "modules.json",
-            expected=f"a first module {_TRANSFORMER}",
-            got=str(first.get("type")),
-            hint="name a model with a transformer body",
-        )
-    return place
+from munjang.models.settings import transformer_folder
 
 
 def weight_files(folder: Path) -> list[Path]:

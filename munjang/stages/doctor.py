@@ -1,57 +1,59 @@
-"""The stage doctor: looks at data and tokenizer before anything is trained."""
+"""The stage doctor: looks at data and models before anything is trained."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from munjang.config.recipe import AnyModel, AnyRows, StageOptions
-from munjang.data.lint import Finding, by_severity, lint
-from munjang.data.readers import ROLES
-from munjang.data.rows import sentences_of
+from munjang.config.recipe import AnyModel, AnyRows, Neutral, StageOptions
 from munjang.errors import DataError
-from munjang.files import write_json
-from munjang.models.tokens import lint_tokens, token_statistics
 from munjang.pipeline.stage import Context
-from munjang.stages.inputs import load_input_rows, model_folder
 
 
 class DoctorOptions(StageOptions):
-    """Look for mistakes in data sets, and for text that a model cannot see."""
+    """Look for mistakes in data sets and in a model, and for text that the model cannot see."""
 
     kind: ClassVar[str] = "doctor"
+    version: ClassVar[int] = 2
     produces: ClassVar[str] = "findings"
 
     data: list[AnyRows] = Field(min_length=1)
     """The sets, train, dev and test together: leakage shows between them."""
     model: AnyModel | None = None
-    """Whose tokenizer is tried on the data."""
-    stop_on_error: bool = True
+    """Whose settings are looked at, and whose tokenizer is tried on the data."""
+    teacher: AnyModel | None = None
+    """A model whose vectors `model` shall learn: the two must have one size."""
+    known_tests: bool = False
+    """Compare the sets with every test set of the catalogue on this machine as well. What is there differs from machine
+    to machine and is no part of the fingerprint; so it is off, and on in the verb."""
+    stop_on_error: Annotated[bool, Neutral()] = True
     """Whether a finding of severity `error` ends the run."""
 
-
-def examine(context: Context, data: list[str], model: str | None) -> list[Finding]:
-    """Findings over some sets, errors first."""
-    sets = {value.removeprefix("data:"): load_input_rows(context, value, tuple(ROLES)).rows for value in data}
-    findings = lint(sets)
-    if model is not None:
-        folder = model_folder(context, model)
-        for name, rows in sets.items():
-            statistics = token_statistics(folder, sentences_of(rows))
-            findings += lint_tokens(name, statistics) if statistics else []
-    return by_severity(findings)
+    @model_validator(mode="after")
+    def _student_of_a_teacher(self) -> DoctorOptions:
+        if self.teacher is not None and self.model is None:
+            raise ValueError("teacher has no effect without model")
+        return self
 
 
 def run_doctor(options: DoctorOptions, context: Context, out: Path) -> dict[str, Any]:
-    """Write `findings.json`; stop at an error unless told otherwise."""
-    findings = examine(context, options.data, options.model)
-    counts = {s: sum(f.severity == s for f in findings) for s in ("error", "warning", "note")}
-    for finding in findings:
+    """Write `findings.json` and `report.html`; stop at an error unless told otherwise.
+
+    Raises:
+        DataError: a finding is an error, and the options do not say to go on.
+    """
+    from munjang.data.lint import count_by_severity
+    from munjang.stages.examining import examine
+
+    models = [] if options.model is None else [options.model]
+    found = examine(context, options.data, models, options.teacher, known=options.known_tests)
+    for finding in found.findings:
         context.say(f"  {finding.severity}: {finding.where}: {finding.message}")
+    counts = count_by_severity(found.findings)
     if counts["error"] and options.stop_on_error:
-        first = findings[0]
+        first = found.findings[0]
         raise DataError(first.message, where=first.where, got=first.example or None, hint=first.remedy or None)
-    write_json(out / "findings.json", [finding.as_dict() for finding in findings])
-    return {"findings": counts}
+    found.write(out, f"{context.recipe.title}: {options.name}")
+    return {"findings": counts, "known_tests": found.as_dict()["known_tests"]}

@@ -96,10 +96,21 @@ def stage_directory(context: Context, value: str) -> Path | None:
     return context.stages[value[len(STAGE_PREFIX) :]] if value.startswith(STAGE_PREFIX) else None
 
 
-def load_input_rows(context: Context, value: str, kinds: tuple[str, ...] = ("scored-pairs",)) -> Rows:
-    """Rows of a data set or of an earlier stage; what was read is said in one line."""
+def load_input_rows(
+    context: Context, value: str, kinds: tuple[str, ...] = ("scored-pairs",), *, lenient: bool = False
+) -> Rows:
+    """Rows of a data set or of an earlier stage; what was read is said in one line.
+
+    Args:
+        context: of the stage at work.
+        value: as the options name it.
+        kinds: of rows that are accepted.
+        lenient: leave malformed rows out and count them, whatever the data's own settings say.
+    """
     directory = stage_directory(context, value)
     spec = data_spec(context.recipe, value) if directory is None else _stage_spec(directory)
+    if lenient:
+        spec = spec.model_copy(update={"rejects": "skip"})
     rows = load_rows(spec, kinds, context.base, context.recipe.seed)
     if directory is not None:
         rows.report.source = value

@@ -151,10 +151,12 @@ def test_bad_input_is_one_message_with_place_and_remedy(
         (PAIRS + "3.0\t한 문장뿐\n", ["pairs.tsv:4", "expected 3 columns, got 2"]),
     ],
 )
-def test_bad_rows_are_named_by_file_line_and_column(content: str, words: list[str], run: Run, tmp_path: Path) -> None:
+def test_bad_rows_are_named_by_file_line_and_column(
+    content: str, words: list[str], run: Run, tiny_bi: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "pairs.tsv"
     path.write_text(content, encoding="utf-8")
-    status, _, errors = run("doctor", path, "--scale", "0", "5")
+    status, _, errors = run("evaluate", tiny_bi, "--on", path, "--scale", "0", "5", "--out", tmp_path / "out")
     assert status == 65, errors
     assert is_one_message(errors)
     assert all(word in errors for word in words)

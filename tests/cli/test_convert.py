@@ -14,7 +14,7 @@ from munjang import api
 from munjang.cli.app import run_command
 from munjang.errors import DataError
 from munjang.files import damage
-from munjang.models.heads import cross_task
+from munjang.models.settings import cross_task
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -333,8 +333,8 @@ def test_roles_and_their_names_are_those_of_the_readers(language: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_findings_are_those_of_the_doctor(language: str) -> None:
     found: dict[str, set[str]] = {}
-    for name in ("data/lint.py", "models/tokens.py"):
-        for node in ast.walk(ast.parse((PACKAGE / name).read_text(encoding="utf-8"))):
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finding":
                 constants = {n.value for n in ast.walk(node.args[0]) if isinstance(n, ast.Constant)}
                 severities = {value for value in constants if isinstance(value, str)}
@@ -369,14 +369,15 @@ def test_environment_variables_and_public_names_are_listed(language: str) -> Non
 
 def test_the_tree_of_files_is_the_tree() -> None:
     tree = next(b.text for b in blocks((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")))
-    named, folder = set(), ""
+    named: set[str] = set()
+    folders: list[str] = []
     for line in tree.split("munjang/\n", 1)[1].splitlines():
         found = re.match(r"( +)(\S+/)?", line)
         if found is None:
             break
-        if found[1] == "  ":
-            folder = found[2] or ""
-        named |= {f"{folder}{name}" for name in re.findall(r"\w+\.py", line)}
+        # Two blanks a level; a line that names a folder stands one level above what lies in it.
+        folders = [*folders[: len(found[1]) // 2 - 1], *([found[2]] if found[2] else [])]
+        named |= {"".join(folders) + name for name in re.findall(r"\w+\.py", line)}
     files = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
     assert named == {name for name in files if not name.endswith("/__init__.py")}
 

@@ -35,7 +35,8 @@ from munjang.engine.scorer import Scorer
 from munjang.errors import ConfigError, DataError
 from munjang.models import convert as conversion
 from munjang.models.convert import convert
-from munjang.models.heads import cross_task, new_cross_encoder, nli_order, with_head
+from munjang.models.heads import new_cross_encoder, with_head
+from munjang.models.settings import cross_task, nli_order
 
 PAIRS = [("환불은 언제 되나요?", "환불 시점이 궁금해요"), ("배송이 늦어요", "비밀번호를 잊었어요"), ("네", "아니요")]
 NLI = ("entailment", "neutral", "contradiction")

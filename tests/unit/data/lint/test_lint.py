@@ -162,7 +162,7 @@ def test_an_example_cannot_write_to_the_terminal() -> None:
 def test_leakage_is_counted_in_sentences_and_pairs() -> None:
     train, test = pairs(50), pairs(50, 1000)
     planted = [
-        *(ScoredPair(r.sentence2.upper(), f" {r.sentence1}", 0.3) for r in train[:2]),  # whole pairs, turned
+        *(ScoredPair(r.sentence2.upper(), f" {r.sentence1}", r.score) for r in train[:2]),  # whole pairs, turned
         *(ScoredPair(r.sentence1, f"새 문장 {n}", 0.3) for n, r in enumerate(train[5:8])),  # one sentence each
     ]
     finding = only(lint({"x:train": train, "x:test": [*test, *planted]}), "leakage")
@@ -247,7 +247,7 @@ def test_files_are_splits_by_their_names_too(path: str) -> None:
 def test_errors_come_first_and_notes_last() -> None:
     rows = [*(r._replace(score=0.5) for r in pairs(30)), pairs(1)[0]._replace(score=0.5)]
     found = lint({"x:train": rows, "x:test": pairs(30)})
-    assert [f.severity for f in found] == ["error", "warning", "note"]
+    assert [f.severity for f in found] == ["error", "warning", "warning", "note"]
     assert set(found[0].as_dict()) == {"severity", "code", "where", "message", "example", "remedy"}
     assert all(isinstance(value, str) for f in found for value in f.as_dict().values())
 
