@@ -19,8 +19,6 @@ _PUBLIC = {
     "resolve_model": "munjang.models.source",
     "Encoder": "munjang.engine.encoder",
     "Scorer": "munjang.engine.scorer",
-    "evaluate": "munjang.api",
-    "report": "munjang.api",
     "Searcher": "munjang.index.search",
     "MunjangError": "munjang.errors",
 }

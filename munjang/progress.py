@@ -33,3 +33,7 @@ class Show:
     """Opens a progress display with a title."""
     say: Callable[[str], None] = lambda line: None
     """Prints a line."""
+
+
+#: Says nothing.
+QUIET = Show()

@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from munjang.models.folder import read_modules
 from munjang.models.settings import transformer_folder
 
 

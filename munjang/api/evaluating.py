@@ -1,0 +1,94 @@
+"""Evaluations and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from munjang.api.naming import checked_options, name_sets
+from munjang.api.runs import stage_alone
+from munjang.evaluate.options import EvaluateOptions
+from munjang.files import lock, remove_leftovers
+from munjang.progress import QUIET, Show
+
+if TYPE_CHECKING:
+    from munjang.evaluate.changes import Change
+    from munjang.evaluate.table import Table
+
+
+def evaluate(
+    models: Mapping[str, Any],
+    on: Sequence[str],
+    out: str | Path,
+    *,
+    baseline: str | None = None,
+    symmetric: bool = True,
+    similarities: Sequence[str] = (),
+    rerank: int = 100,
+    skip_missing: bool = False,
+    title: str = "Munjang",
+    seed: int = 42,
+    device: str | None = None,
+    show: Show = QUIET,
+    **settings: Any,
+) -> tuple[Table, list[Change]]:
+    """Measure models on sets into a folder of results, where what was measured before is not measured again.
+
+    Args:
+        models: label in the table -> a model, or fields of `munjang.evaluate.options.MeasuredModel`.
+        on: sets; see `munjang.evaluate.naming`.
+        out: the folder; new, empty, or of earlier evaluations.
+        baseline: label of the model that the others are compared with.
+        symmetric: let cross-encoders score both orders of a pair.
+        similarities: correlate these with the scores too, beside the cosine.
+        rerank: how many texts that a bi-encoder found the cross-encoder behind it orders anew.
+        skip_missing: leave out sets of the catalogue that are not here.
+        title: of the page.
+        seed: of clusterings and classifiers.
+        device: such as `cpu`; by default cuda, else mps, else cpu.
+        show: how to tell about progress.
+        settings: how to read files, such as `scale=(0, 5)`.
+
+    Returns:
+        The table, and what changed since the evaluation before in the same folder.
+
+    Raises:
+        DataError: `out` holds something else, or a set cannot be read. LockedError: `out` is in use.
+        ConfigError, MissingInputError, UnavailableError: an option is wrong, or a model or a set is not there.
+    """
+    from munjang.evaluate.results import Results
+    from munjang.stages.evaluating import evaluate_into
+
+    sets, data = name_sets(on, settings, skip_missing=skip_missing, show=show)
+    how = {"baseline": baseline, "symmetric": symmetric, "similarities": list(similarities), "rerank": rerank}
+    options = checked_options(EvaluateOptions, "evaluate", name="evaluate", models=dict(models), on=sets, **how)
+    context, _ = stage_alone(options, data, seed, device, show, title)
+    results = Results(Path(out))
+    with lock(results.folder, "evaluation"):
+        remove_leftovers(results.folder)
+        return evaluate_into(results, options, context)
+
+
+def report(
+    folders: Sequence[str | Path], out: str | Path, *, baseline: str | None = None, title: str = "Munjang"
+) -> Table:
+    """One page of the results of several folders or runs; of measurements that several hold, the last counts.
+
+    Args:
+        folders: results of `evaluate`, or directories of runs with an evaluate stage.
+        out: folder for `results.json`, `results.csv` and `report.html`; what they hold already is replaced.
+        baseline: label of the model that the others are compared with.
+        title: of the page.
+
+    Raises:
+        MissingInputError: a folder holds no results. UsageError: no model has the label of the baseline.
+    """
+    from munjang.evaluate.compare import compare
+    from munjang.evaluate.report import write_report
+    from munjang.evaluate.results import latest
+
+    measurements, reasons = latest([Path(folder) for folder in folders])
+    table = compare(measurements, baseline, reasons=reasons)
+    write_report(table, Path(out), title)
+    return table
