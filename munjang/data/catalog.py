@@ -221,11 +221,9 @@ def known_tests() -> dict[str, bool]:
     folder = data_folder()
     found = {}
     for name, entry in CATALOG.items():
-        tests = [split for split in ("test", "eval") if split in entry.parts] or [
-            s for s in ("dev",) if s in entry.parts
-        ]
-        for split in tests:
-            place = SAMPLE_FOLDER if entry.embedded else folder
+        place = SAMPLE_FOLDER if entry.embedded else folder
+        tests = {"test", "eval"} & entry.parts.keys() or {"dev"} & entry.parts.keys()
+        for split in sorted(tests):
             suffixes = entry.parts[split].aligned or ("",)
             found[f"{name}:{split}"] = place is not None and any(
                 all((place / (file + suffix)).is_file() for suffix in suffixes) for file in entry.parts[split].files

@@ -10,7 +10,7 @@ from typing import Any
 
 from munjang.augment.options import LabelOptions, MineOptions
 from munjang.config.load import RecipeError, load_recipe
-from munjang.config.recipe import DATA_PREFIX, STAGE_PREFIX, Recipe, StageOptions
+from munjang.config.recipe import DATA_PREFIX, STAGE_PREFIX, Input, Recipe, StageOptions
 from munjang.data.lint import Finding, by_severity, conflicting_sets, lint_set, near_leakage
 from munjang.data.lint.reading import lint_reading
 from munjang.data.lint.splits import is_test
@@ -19,7 +19,7 @@ from munjang.data.rows import pair_key, texts_of
 from munjang.errors import ConfigError, MunjangError
 from munjang.evaluate.options import EvaluateOptions
 from munjang.models.checks import lint_model
-from munjang.models.folder import model_kind
+from munjang.models.folder import layers_of, model_kind
 from munjang.pipeline.stage import Context
 from munjang.stages.examining import Examination, against_known, lenient_model_folder, try_tokenizer
 from munjang.stages.idle import idle_options
@@ -138,9 +138,7 @@ def lint_recipe(recipe: Recipe, inputs: RecipeInputs) -> list[Finding]:
         *checks.exposure(),
         *checks.units(),
         *checks.heads(),
-        *idle_options(
-            recipe, checks.made, {value: rows.kind for value, rows in inputs.rows.items()}, checks.objectives
-        ),
+        *idle_options(recipe, checks.made, {value: rows.kind for value, rows in inputs.rows.items()}),
     ]
 
 
@@ -196,13 +194,14 @@ class _Checks:
     def misfits(self) -> Iterator[Finding]:
         """Rows that the options of a stage cannot use."""
         for stage in self.recipe.stages:
-            read = {option: kind for option, value, _ in stage.references() if (kind := self._kind(value))}
+            known = {option: found for option, value, _ in stage.references() if (found := self._known(value))}
             try:
-                stage.require_rows(read)
+                stage.require_inputs(known)
             except ConfigError as error:
-                remedy = error.hint or f"expected {error.expected}" if error.expected else error.hint or ""
+                remedy = error.hint or (f"expected {error.expected}" if error.expected else "")
+                message = error.what if error.got is None else f"{error.what}: {error.got}"
                 where = error.where or f"stage.{stage.name}"
-                yield Finding("error", "stage-inputs", where, f"{error.what} (got {error.got})", "", remedy)
+                yield Finding("error", "stage-inputs", str(where), str(message), "", str(remedy))
 
     def selection(self) -> Iterator[Finding]:
         """Dev sets that measure as well: what chooses the weights cannot say how good they are."""
@@ -220,13 +219,14 @@ class _Checks:
     def _chosen_and_measured(
         self, stage: TrainOptions, evaluation: EvaluateOptions, where: str, remedy: str
     ) -> Iterator[Finding]:
-        same = [value for value in evaluation.on if self._overlap(stage.dev, value)]
+        measured = _measured(evaluation)
+        same = [value for value in measured if self._overlap(stage.dev, value)]
         if same:
             alone = len(same) == len(evaluation.on)
             message = f"stage.{evaluation.name} measures on the set that chose the weights: that figure is too high"
             what = "measure on a test split as well" if alone else "none needed, as long as it is not read as a test"
             yield Finding("error" if alone else "note", "dev-is-measured", where, message, "", what)
-        for value in evaluation.on:
+        for value in measured:
             share, example = self._shared(stage.dev, value)
             if value not in same and share >= _SAME_SET:
                 message = f"{share:.0%} of the dev rows are in {value}, on which stage.{evaluation.name} measures"
@@ -237,7 +237,7 @@ class _Checks:
         told = set()
         for evaluation, ancestors in self.evaluations:
             for stage in (self.stages[name] for name in self.stages if name in ancestors):
-                for value in evaluation.on:
+                for value in _measured(evaluation):
                     if (stage.name, value) not in told:
                         told.add((stage.name, value))
                         yield from self._exposed(stage, value)
@@ -296,8 +296,12 @@ class _Checks:
         """Models from outside, looked at with what they are used for in mind."""
         for value, folder in self.inputs.models.items():
             users = [stage for stage in self.recipe.stages if value in [named for _, named, _ in stage.references()]]
-            scores = any(isinstance(stage, EvaluateOptions | LabelOptions) for stage in users)
-            yield from lint_model(value, folder, ["scored-pairs"] if scores else [])
+            measuring = [stage for stage in users if isinstance(stage, EvaluateOptions)]
+            kinds = {self._kind(named) for stage in measuring for named in _measured(stage)}
+            if any(isinstance(stage, LabelOptions) for stage in users):
+                kinds = {"scored-pairs"}
+            # Where several kinds are measured side by side, each model is measured on those that fit it.
+            yield from lint_model(value, folder, [kind for kind in kinds if kind] if len(kinds) == 1 else [])
 
     def _ancestors(self, stage: StageOptions) -> set[str]:
         found: set[str] = set()
@@ -317,6 +321,14 @@ class _Checks:
             return rows.kind
         stage = self.stages.get(value.removeprefix(STAGE_PREFIX)) if value.startswith(STAGE_PREFIX) else None
         return stage.produces if stage is not None and stage.produces in ROLES else None
+
+    def _known(self, value: str) -> Input | None:
+        """What is known of an input before the run; see `munjang.config.recipe.StageOptions.require_inputs`."""
+        if value in self.inputs.models:
+            kind = self.made.get(value)
+            return Input(kind, layers_of(self.inputs.models[value])) if kind else None
+        kind = self._kind(value) or (self.made.get(value) if value.startswith(STAGE_PREFIX) else None)
+        return Input(kind) if kind else None
 
     def _is_test(self, value: str) -> bool:
         return not value.startswith(STAGE_PREFIX) and (
@@ -354,6 +366,12 @@ class _Checks:
             value: {match_key(text) for row in rows.rows for text in texts_of(row)}
             for value, rows in self.inputs.rows.items()
         }
+
+
+def _measured(stage: EvaluateOptions) -> list[str]:
+    """The rows that an evaluation measures on: of a search its queries, of a classification its test rows."""
+    named = [one.data or one.queries or one.test for one in stage.on]
+    return [value for value in named if value is not None]
 
 
 def _row_key(row: Any) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from munjang.data.leaks import near_repetitions
 from munjang.data.lint.findings import Finding
-from munjang.data.rows import Document, sentences_of, texts_of
+from munjang.data.rows import Document, LabelledText, sentences_of, texts_of
 from munjang.text import match_key, printable
 
 #: Similarity of trigrams from which on a row nearly repeats another. Higher than between splits: inside of a set sentences of
@@ -18,7 +18,7 @@ _LOOKED_AT = 100_000
 
 def repeated_texts(name: str, rows: list[Any]) -> list[Finding]:
     """Texts of sets of sentences or documents that come more than once."""
-    if not rows or not isinstance(rows[0], str | Document):
+    if not rows or not isinstance(rows[0], str | Document | LabelledText):
         return []
     texts = sentences_of(rows)
     keys = {match_key(text) for text in texts}
