@@ -31,7 +31,7 @@ from munjang.evaluate.rankings import DEPTH, Judged, judged_queries
 from munjang.evaluate.sets import EvalSet, ModelSpec, Run
 from munjang.evaluate.textmap import text_map
 from munjang.models.folder import model_kind, require_kind
-from munjang.models.heads import cross_task
+from munjang.models.settings import cross_task
 from munjang.models.weights import model_size
 from munjang.progress import Progress, silent
 
