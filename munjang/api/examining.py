@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from munjang.api.naming import name_data
 from munjang.api.runs import require_new
 from munjang.config.recipe import Recipe
-from munjang.errors import UsageError
+from munjang.errors import Option, Phrase, UsageError
 from munjang.files import new_directory
 from munjang.pipeline.stage import Context
 from munjang.progress import QUIET, Show
@@ -67,7 +67,8 @@ def examine(
             "name at least one data set, a model or a recipe", hint="list the data sets with: munjang data"
         )
     if teacher is not None and model is None:
-        raise UsageError("without effect here: --teacher", expected="--model, the student")
+        expected = Phrase("{}, the student", Option("model"))
+        raise UsageError(Phrase("without effect here: {}", Option("teacher")), expected=expected)
     if out is not None:
         require_new(Path(out))
     names, specs = name_data(data, settings)

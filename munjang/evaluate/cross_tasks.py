@@ -25,7 +25,7 @@ from munjang.evaluate.outputs import PairLogits
 from munjang.evaluate.rankings import Judged
 from munjang.evaluate.sets import EvalSet
 from munjang.evaluate.tasks import TASKS
-from munjang.models.heads import nli_order
+from munjang.models.settings import nli_order
 
 #: Tasks in which two texts change places without a change of meaning.
 _UNORDERED = ("sts", "pair-classification")
@@ -36,7 +36,7 @@ def require_able(task: str, head: str | None) -> None:
 
     Args:
         task: a key of `munjang.evaluate.tasks.TASKS`.
-        head: what it is set up for, see `munjang.models.heads.cross_task`.
+        head: what it is set up for, see `munjang.models.settings.cross_task`.
 
     Raises:
         UnmeasurableError: with the reason.

@@ -20,9 +20,8 @@ from munjang.files import damage, digest_folder, new_directory, read_manifest
 from munjang.models import source
 from munjang.models.convert import own_pooling
 from munjang.models.folder import fingerprint_model, layers_of, model_kind, require_kind, require_safe_folder
-from munjang.models.heads import later_modules
+from munjang.models.settings import later_modules, transformer_folder
 from munjang.models.source import BUNDLED, cache_folder, resolve_model
-from munjang.models.weights import transformer_folder
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from munjang import api
-from munjang.config.recipe import Recipe
+from munjang.config.recipe import DataSpec, Recipe
 from munjang.data.catalog import known_tests
 from munjang.data.lint import Finding
 from munjang.errors import ConfigError, DataError, MissingInputError, UsageError
@@ -129,7 +129,7 @@ def test_the_stage_writes_its_findings_or_stops(tmp_path: Path, monkeypatch: pyt
     rows = "".join(f"문장 {n}\t문장 {n}\t{n % 6}\n" for n in range(20))
     (tmp_path / "same.tsv").write_text(f"sentence1\tsentence2\tscore\n{rows}", encoding="utf-8")
     options = DoctorOptions(name="d", data=["data:same"], stop_on_error=False)
-    spec = {"same": api.DataSpec(source="same.tsv", scale=(0, 5))}
+    spec = {"same": DataSpec(source="same.tsv", scale=(0, 5))}
     said: list[str] = []
     context = Context(Recipe("r", "r", 1, spec, (options,)), tmp_path, {}, "cpu", say=said.append)
     report = run_doctor(options, context, tmp_path)

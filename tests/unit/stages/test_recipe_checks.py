@@ -94,7 +94,7 @@ def test_sentences_of_a_test_set_that_are_mined(look_at: Look, recipe: Write, pa
 
 def test_rows_that_an_objective_cannot_take(look_at: Look, recipe: Write, paper_model: Model) -> None:
     finding = look_at(recipe=recipe(paper_model(), (EXCLUDE, EXCLUDE + 'objective = "triplet"\n')))["stage-inputs"]
-    assert (finding.severity, finding.where) == ("error", "stage.bi.train[0]")
+    assert (finding.severity, finding.where) == ("error", 'stage.bi.train[0] = "data:gold"')
     assert "'triplet' does not take these rows" in finding.message
 
 
@@ -104,7 +104,7 @@ def test_inputs_that_are_not_there_are_all_found(look_at: Look, recipe: Write, p
     found = [f for f in api.doctor(recipe=name) if f.code == "recipe-input"]
     assert [(f.severity, f.where) for f in found] == [
         ("error", "stage.bi.train[0].data = 'data:gold'"),
-        ("error", "stage.result.models = './gone'"),
+        ("error", "stage.result.models.before.model = './gone'"),
     ]
     assert "no such file" in found[0].message
 
@@ -162,22 +162,17 @@ def test_a_head_of_three_classes_where_scores_are_measured(look_at: Look, recipe
 @pytest.mark.parametrize(
     ("changes", "where", "reason"),
     [
-        ([(EXCLUDE, EXCLUDE + "margin = 0.2\n")], "stage.bi.margin", "none of contrastive"),
-        ([(EXCLUDE, EXCLUDE + "batch_size = 8\nbatch_tokens = 512\n")], "stage.bi.batch_size", "batch_tokens"),
-        ([(EXCLUDE, EXCLUDE + 'freeze_layers = 1\nword_embeddings = "used"\n')], "stage.bi.word_embeddings", "freeze"),
-        (
-            [
-                (EXCLUDE, EXCLUDE + 'objective = "cosine"\n'),
-                ('["data:gold"]\ndev', '[{ data = "data:gold", objective = "cosent" }]\ndev'),
-            ],
-            "stage.bi.objective",
-            "names one of its own",
-        ),
         (
             [('baseline = "before"', 'baseline = "before"\nsymmetric = false')],
             "stage.result.symmetric",
             "cross-encoder",
         ),
+        (
+            [('baseline = "before"', 'baseline = "before"\nrerank = 9')],
+            "stage.result.rerank",
+            "cross-encoder behind it",
+        ),
+        ([(', after = "stage:bi" }', " }")], "stage.result.baseline", "no other model"),
         ([("gold = {", 'idle = "gold.tsv"\ngold = {')], "data.idle", "no stage names"),
     ],
 )
@@ -190,26 +185,33 @@ def test_options_without_effect(
     assert reason in finding.message
 
 
-def test_options_of_cross_encoders_and_of_search_without_effect(
-    look_at: Look, recipe: Write, paper_model: Model, tmp_path: Path
+@pytest.mark.parametrize(
+    ("options", "code", "where"),
+    [
+        ("margin = 0.2\n", "stage-inputs", "stage.bi.margin = 0.2"),
+        ("batch_size = 8\nbatch_tokens = 512\n", "broken-recipe", "stage.bi"),
+    ],
+)
+def test_options_that_a_training_refuses_are_found_before_it(
+    options: str, code: str, where: str, look_at: Look, recipe: Write, paper_model: Model
+) -> None:
+    found = look_at(recipe=recipe(paper_model(), (EXCLUDE, EXCLUDE + options)))
+    assert (found[code].severity, found[code].where) == ("error", where)
+    assert "no effect" in found[code].message
+
+
+def test_options_of_search_and_conversion_without_effect_and_stages_that_nobody_reads(
+    look_at: Look, recipe: Write, paper_model: Model
 ) -> None:
     model = paper_model()
     cross = paper_model("cross", files=CROSS, weights={"model.safetensors": {"classifier.weight": [3, 32]}})
-    lines = [
-        "premise\thypothesis\tlabel",
-        *(f"전제 {n}\t가설 {n}\t{label}" for n in range(9) for label in ("neutral", "entailment")),
-    ]
-    (tmp_path / "nli.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     more = f"""
 [[stage]]
-name = "nli"
-kind = "train.cross"
+name = "turned"
+kind = "convert"
 model = "{cross}"
-train = ["nli.tsv"]
-dev = "nli.tsv"
+to = "sts"
 pooling = "cls"
-orders = "both"
-negatives = 2
 [[stage]]
 name = "index"
 kind = "index"
@@ -229,12 +231,7 @@ model = "{model}"
 sentences = ["data:gold"]
 """
     found = api.doctor(recipe=recipe(model, more=more))
-    assert [f.where for f in found if f.code == "no-effect"] == [
-        "stage.nli.pooling",
-        "stage.nli.orders",
-        "stage.nli.negatives",
-        "stage.search.rerank",
-    ]
+    assert [f.where for f in found if f.code == "no-effect"] == ["stage.turned.pooling", "stage.search.rerank"]
     assert [f.where for f in found if f.code == "unused-stage"] == ["stage.pairs"]
 
 
