@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from munjang.api.naming import checked_options, name_sets
 from munjang.api.runs import stage_alone
 from munjang.evaluate.options import EvaluateOptions
-from munjang.files import lock, remove_leftovers
+from munjang.files import lock
 from munjang.progress import QUIET, Show
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def evaluate(
     context, _ = stage_alone(options, data, seed, device, show, title)
     results = Results(Path(out))
     with lock(results.folder, "evaluation"):
-        remove_leftovers(results.folder)
+        results.tidy()
         return evaluate_into(results, options, context)
 
 

@@ -10,6 +10,7 @@ killed one goes on where it was, and no model meets the figures of another.
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,16 @@ import pyarrow.parquet
 from munjang.errors import DataError, MissingInputError
 from munjang.evaluate.measurement import Measurement, Speed, Subject
 from munjang.evaluate.tasks import TASKS
-from munjang.files import canonical_json, damage, digest_bytes, new_directory, read_json, read_manifest, write_json
+from munjang.files import (
+    canonical_json,
+    damage,
+    digest_bytes,
+    new_directory,
+    read_json,
+    read_manifest,
+    remove_leftovers,
+    write_json,
+)
 
 #: Raised when a change of code gives other units for the same model and set.
 VERSION = 1
@@ -66,6 +76,11 @@ class Results:
         """True if measurements lie in a folder."""
         return (folder / _MEASUREMENTS).is_dir()
 
+    def tidy(self) -> None:
+        """Remove what a killed evaluation left half written; call it only while holding the folder's lock."""
+        for part in (self.folder, self.folder / _MEASUREMENTS, self.folder / _EVALUATIONS):
+            remove_leftovers(part)
+
     def find(self, key: str) -> Measurement | None:
         """The measurement of a key, or None where there is none or its files are damaged."""
         place = self.folder / _MEASUREMENTS / key
@@ -75,7 +90,7 @@ class Results:
         """Commit a measurement; one of the same key, which must be damaged to be measured again, gives way."""
         place = self.folder / _MEASUREMENTS / key
         if place.exists():
-            place.rename(place.with_name(f".damaged-{key}"))
+            shutil.rmtree(place)
         with new_directory(place, key=key) as folder:
             save_measurement(measurement, folder)
 

@@ -12,7 +12,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from munjang import api
 from munjang.cli.app import run_command
-from munjang.errors import DataError
+from munjang.errors import ConfigError, DataError
 from munjang.files import damage
 from munjang.models.settings import cross_task
 
@@ -147,7 +147,7 @@ def test_a_failure_on_the_way_leaves_nothing(tiny_bi: Path, tmp_path: Path, monk
 
 
 def test_the_function_refuses_what_the_command_refuses(tiny_bi: Path, tmp_path: Path) -> None:
-    with pytest.raises(api.ConfigError) as caught:
+    with pytest.raises(ConfigError) as caught:
         api.convert(str(tiny_bi), tmp_path / "out", to="sentiment")
     assert caught.value.expected == "sts or nli or ranking or bi"
     assert list(tmp_path.iterdir()) == []

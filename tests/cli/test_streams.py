@@ -58,7 +58,13 @@ def test_a_folder_left_by_a_killed_command_goes_with_the_next(tmp_path: Path, ti
     mine = tmp_path / f".tmp-result-{os.getpid()}"
     orphan.mkdir()
     mine.mkdir()
+    half = tmp_path / "result" / "measurements" / ".tmp-key-999999999"
+    half.mkdir(parents=True)
     finished = munjang("evaluate", tiny_bi, "--on", "support:dev", "--out", tmp_path / "result", "--device", "cpu")
+    assert finished.returncode == 0
+    assert not half.exists()
+    (tmp_path / "result").rename(tmp_path / "other")
+    finished = munjang("doctor", "support:dev", "--out", tmp_path / "result")
     assert finished.returncode == 0
     assert not orphan.exists()
     assert mine.exists()

@@ -30,7 +30,19 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LANGUAGES = ("en", "ko")
 TRANSLATED = sorted(path.name for path in (ROOT / "docs" / "en").glob("*.md"))
 PACKAGE = Path(munjang.__file__).parent
-VERBS = ("run", "doctor", "train bi", "train cross", "convert", "evaluate", "report", "index build", "search", "data", "models")
+VERBS = (
+    "run",
+    "doctor",
+    "train bi",
+    "train cross",
+    "convert",
+    "evaluate",
+    "report",
+    "index build",
+    "search",
+    "data",
+    "models",
+)
 #: Not run here: they need a model in memory.
 HEAVY_VERBS = ("search", "index")
 #: What starts several processes of a command.
