@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from munjang.api.naming import checked_options, name_sets
 from munjang.api.runs import stage_alone
@@ -14,7 +14,18 @@ from munjang.progress import QUIET, Show
 
 if TYPE_CHECKING:
     from munjang.evaluate.changes import Change
+    from munjang.evaluate.gate import Outcome
     from munjang.evaluate.table import Table
+
+
+class Evaluated(NamedTuple):
+    """What an evaluation found."""
+
+    table: Table
+    changes: list[Change]
+    """Against the evaluation before in the same folder."""
+    gates: list[Outcome]
+    """One for each demand of the gates, if there are any."""
 
 
 def evaluate(
@@ -27,12 +38,13 @@ def evaluate(
     similarities: Sequence[str] = (),
     rerank: int = 100,
     skip_missing: bool = False,
+    gate: str | Path | None = None,
     title: str = "Munjang",
     seed: int = 42,
     device: str | None = None,
     show: Show = QUIET,
     **settings: Any,
-) -> tuple[Table, list[Change]]:
+) -> Evaluated:
     """Measure models on sets into a folder of results, where what was measured before is not measured again.
 
     Args:
@@ -44,30 +56,32 @@ def evaluate(
         similarities: correlate these with the scores too, beside the cosine.
         rerank: how many texts that a bi-encoder found the cross-encoder behind it orders anew.
         skip_missing: leave out sets of the catalogue that are not here.
+        gate: file of what must be reached; its names are checked before any work.
         title: of the page.
         seed: of clusterings and classifiers.
         device: such as `cpu`; by default cuda, else mps, else cpu.
         show: how to tell about progress.
         settings: how to read files, such as `scale=(0, 5)`.
 
-    Returns:
-        The table, and what changed since the evaluation before in the same folder.
-
     Raises:
         DataError: `out` holds something else, or a set cannot be read. LockedError: `out` is in use.
         ConfigError, MissingInputError, UnavailableError: an option is wrong, or a model or a set is not there.
     """
+    from munjang.evaluate.gate import check_gates, load_gates
     from munjang.evaluate.results import Results
-    from munjang.stages.evaluating import evaluate_into
+    from munjang.stages.evaluating import evaluate_into, load_models, load_sets
 
+    results = Results(Path(out))
     sets, data = name_sets(on, settings, skip_missing=skip_missing, show=show)
     how = {"baseline": baseline, "symmetric": symmetric, "similarities": list(similarities), "rerank": rerank}
     options = checked_options(EvaluateOptions, "evaluate", name="evaluate", models=dict(models), on=sets, **how)
+    gates = [] if gate is None else load_gates(Path(gate), list(models), [one.label for one in options.on])
     context, _ = stage_alone(options, data, seed, device, show, title)
-    results = Results(Path(out))
+    loaded = load_models(options, context), load_sets(options, context)
     with lock(results.folder, "evaluation"):
         results.tidy()
-        return evaluate_into(results, options, context)
+        table, changed = evaluate_into(results, *loaded, options, context)
+    return Evaluated(table, changed, check_gates(gates, table))
 
 
 def report(

@@ -50,9 +50,8 @@ def evaluate(
     labelled = _labelled(models)
     if baseline is None and len(labelled) > 1:
         baseline = next(iter(labelled))
-    gates = _gates(gate)
     with showing(common.json) as show:
-        found, _ = api.evaluate(
+        found, _, outcomes = api.evaluate(
             labelled,
             on,
             out,
@@ -61,12 +60,12 @@ def evaluate(
             similarities=similarities or (),
             rerank=rerank,
             skip_missing=skip_missing,
+            gate=gate,
             title=title,
             device=common.device,
             show=show,
             **(reading or Reading()).settings(),
         )
-    outcomes = _check(gates, found)
     if common.json:
         print_json({**found.as_dict(), "gates": [vars(outcome) for outcome in outcomes]})
     else:
@@ -108,22 +107,6 @@ def _labelled(models: tuple[str, ...]) -> dict[str, Any]:
     if len(labelled) < len(models):
         raise UsageError("two models have the same label", hint="give each its own: NAME=MODEL")
     return labelled
-
-
-def _gates(path: Path | None) -> list[Any]:
-    if path is None:
-        return []
-    from munjang.evaluate.gate import load_gates
-
-    return load_gates(path)
-
-
-def _check(gates: list[Any], found: Any) -> list[Any]:
-    if not gates:
-        return []
-    from munjang.evaluate.gate import check_gates
-
-    return check_gates(gates, found)
 
 
 def _print(found: dict[str, Any], out: Path, title: str) -> None:

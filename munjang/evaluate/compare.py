@@ -150,7 +150,13 @@ def _estimate(runs: list[Measurement], metric: Metric, values: list[float | None
     if len(known) < len(values):
         reasons = (metric.undefined(run.columns) for run in runs)
         return Estimate(None, reason=next((reason for reason in reasons if reason), "undefined"))
-    return _interval(float(np.mean(known)), drawn)
+    return _interval(float(np.mean(known)), drawn if _told(runs, metric) else np.empty(0))
+
+
+def _told(runs: Sequence[Measurement], metric: Metric) -> bool:
+    """True if enough units have a value for an interval; queries without a relevant text, for example, have none."""
+    columns = [np.asarray(run.columns[name], np.float64) for run in runs for name in metric.columns]
+    return int(np.isfinite(np.array(columns)).all(axis=0).sum()) >= LEAST_UNITS
 
 
 def _interval(value: float, drawn: np.ndarray) -> Estimate:
@@ -191,7 +197,7 @@ def _comparison(
         reasons = (metric.undefined(run.columns) for run in (*ours, *theirs))
         reason = next((reason for reason in reasons if reason), "undefined")
         return Comparison(label, metric.name, Estimate(None, reason=reason), None, None, verdict="undefined")
-    differences = drawn - other
+    differences = drawn - other if _told([*ours, *theirs], metric) else np.empty(0)
     estimate = _interval(float(np.mean(mine)) - float(np.mean(yours)), differences)
     p = None if estimate.low is None else paired_p(differences)
     # Williams' test knows one correlation a side.

@@ -15,6 +15,7 @@ What is undefined or missing fails: a gate that cannot be read must not let anyt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,17 +66,34 @@ class Outcome:
     sentence: str
 
 
-def load_gates(path: Path) -> list[Gate]:
+def load_gates(path: Path, labels: Sequence[str] | None = None, sets: Sequence[str] | None = None) -> list[Gate]:
     """Read a file of gates.
+
+    Args:
+        path: of the file.
+        labels: of the models that will be measured, and `sets`, their sets; names that are not among them are mistakes.
 
     Raises:
         MissingInputError: there is no such file. ConfigError: it is not TOML, or a gate is wrong; all mistakes are named.
     """
     content = read_toml(path, "file of gates", "a file of gates holds [[gate]] tables")
     try:
-        return _File(**content).gate
+        gates = _File(**content).gate
     except ValidationError as error:
         raise ConfigError("; ".join(explain_validation(error, _File, "")), where=path) from None
+    problems = [
+        f"gate[{number}].{option} = {value!r}: expected one of {', '.join(known)}"
+        for number, gate in enumerate(gates)
+        for option, value, known in (
+            ("model", gate.model, labels),
+            ("on", gate.on, sets),
+            ("not_worse_than", gate.not_worse_than, labels),
+        )
+        if value is not None and known is not None and value not in known
+    ]
+    if problems:
+        raise ConfigError("; ".join(problems), where=path, hint="name models and sets as this evaluation does")
+    return gates
 
 
 def check_gates(gates: list[Gate], table: Table) -> list[Outcome]:

@@ -65,6 +65,8 @@ class MeasuredModel(Frozen):
     def _as_many_rerankers(self) -> MeasuredModel:
         if len(self.reranker) not in (0, 1, len(self.model)):
             raise ValueError("reranker must be one for all models, or one for each")
+        if len(set(self.runs())) < len(self.runs()):
+            raise ValueError("the same model stands here twice: runs of one recipe are different models")
         return self
 
     def runs(self) -> list[tuple[str, str | None]]:

@@ -84,7 +84,7 @@ def frontier(table: Table, by: str) -> Any:
             marker={"size": 13, "color": colour(place), "symbol": place % 20},
             hovertemplate="%{x:,.4~g}: %{y:.2f}<extra>" + label(name) + "</extra>",
         )
-    unit = "초당 문장·쌍 · texts or pairs a second" if by == "speed" else "가중치 MB · MB of weights"
+    unit = "초당 · a second" if by == "speed" else "가중치 MB · MB of weights"
     # Doublings: 100, 200, 400 read easier than powers of ten with small digits between.
     figure.update_xaxes(title=unit, type="log", dtick=float(np.log10(2)), tickformat=",.3~r")
     figure.update_yaxes(title="평균 · mean, x 100")
@@ -270,10 +270,16 @@ def _texts(cell: Cell, unit: int) -> Sequence[str]:
 
 
 def _costs(table: Table, by: str) -> list[tuple[str, float, float]]:
-    """(label, cost, mean of the main metrics) of the models with a cost, over the sets that all of these share."""
+    """(label, cost, mean of the main metrics) of the models with a cost, over the sets that all of these share.
+
+    Of speeds only those of the most frequent unit count.
+    """
     costs = {}
+    units = [speed.unit for name in table.labels if (speed := table.speed(name)) is not None]
     for name in table.labels:
         subject, speed = table.subject(name), table.speed(name)
+        if by == "speed" and speed is not None and speed.unit != max(units, key=units.count):
+            continue  # texts, pairs and queries a second do not compare
         cost = (speed and speed.per_second) if by == "speed" else (subject and subject.megabytes)
         if cost:
             costs[name] = float(cost)

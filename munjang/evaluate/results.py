@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from munjang.errors import DataError, MissingInputError
 from munjang.evaluate.measurement import Measurement, Speed, Subject
 from munjang.evaluate.tasks import TASKS
 from munjang.files import (
+    MANIFEST,
     canonical_json,
     damage,
     digest_bytes,
@@ -47,12 +48,8 @@ class Past:
 
     number: int
     baseline: str | None
-    keys: tuple[str, ...]
-    """Of its measurements."""
-    labels: tuple[str, ...]
-    """Of the models, one a key."""
-    sets: tuple[str, ...]
-    """Of the sets, one a key."""
+    cells: tuple[tuple[str, str, str], ...]
+    """Of each measurement its key, the label of the model and the name of the set."""
 
 
 class Results:
@@ -64,6 +61,12 @@ class Results:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        if (folder / MANIFEST).is_file() and not folder.name.startswith(".tmp-"):
+            raise DataError(
+                "this folder is the finished result of a stage and is never written again",
+                where=folder,
+                hint="name a new folder; munjang report reads this one and others together",
+            )
         if folder.exists() and not self.exists(folder) and any(folder.iterdir()):
             raise DataError(
                 "this folder holds something else than results",
@@ -94,12 +97,14 @@ class Results:
         with new_directory(place, key=key) as folder:
             save_measurement(measurement, folder)
 
-    def record(self, keys: Mapping[str, Measurement], baseline: str | None, table: Mapping[str, Any]) -> int:
+    def record(
+        self, measured: Sequence[tuple[str, Measurement]], baseline: str | None, table: Mapping[str, Any]
+    ) -> int:
         """Write down what an evaluation compared; returns its number, counted from 1."""
         number = max((past.number for past in self.history()), default=0) + 1
         content = {
             "baseline": baseline,
-            "cells": [{"key": k, "label": m.subject.label, "set": m.set} for k, m in keys.items()],
+            "cells": [{"key": k, "label": m.subject.label, "set": m.set} for k, m in measured],
             "table": dict(table),
         }
         write_json(self.folder / _EVALUATIONS / f"{number:04d}.json", content)
@@ -109,17 +114,21 @@ class Results:
         """All evaluations, oldest first."""
         found = []
         for path in sorted((self.folder / _EVALUATIONS).glob("*.json")):
-            if re.fullmatch(r"\d+", path.stem):
-                said = read_json(path)
-                columns = zip(*((c["key"], c["label"], c["set"]) for c in said["cells"]), strict=True)
-                keys, labels, sets = list(columns) or [(), (), ()]
-                found.append(Past(int(path.stem), said["baseline"], keys, labels, sets))
+            if not re.fullmatch(r"\d+", path.stem):
+                continue
+            said = read_json(path)
+            try:
+                cells = [(str(c["key"]), str(c["label"]), str(c["set"])) for c in said["cells"]]
+                found.append(Past(int(path.stem), said["baseline"], tuple(cells)))
+            except (KeyError, TypeError) as error:
+                hint = "delete it: the measurements stay, and what changed since this evaluation is not shown"
+                raise DataError("this file is damaged", where=path, got=str(error), hint=hint) from error
         return found
 
     def of_past(self, past: Past) -> list[Measurement]:
         """The measurements of an evaluation under the names that it gave them; without those that are gone."""
         found = []
-        for key, label, name in zip(past.keys, past.labels, past.sets, strict=True):
+        for key, label, name in past.cells:
             measurement = self.find(key)
             if measurement is not None:
                 found.append(renamed(measurement, label, name))
@@ -197,34 +206,67 @@ def load_measurement(folder: Path) -> Measurement:
 def latest(folders: list[Path]) -> tuple[list[Measurement], dict[tuple[str, str], str]]:
     """What was measured last in some folders under each label on each set, for one table.
 
-    A label that stands for different models in two folders gets the name of the folder behind it in the later one.
+    A label is one model: where another evaluation of the folder gave it to another model, the older cells are left out;
+    where another folder did, its model is called after that folder.
 
     Returns:
-        The measurements, and (label, set) -> why one was left out: its set has other rows by now.
+        The measurements, and (label, set) -> why one was left out.
 
     Raises:
-        MissingInputError: a folder holds none.
+        MissingInputError: a folder holds none. DataError: of all that was measured nothing is left.
     """
     cells: dict[tuple[str, str], list[Measurement]] = {}
-    owners: dict[str, Path] = {}
+    reasons: dict[tuple[str, str], str] = {}
+    models: dict[str, frozenset[str]] = {}
     for place, results in collect(folders):
+        names: dict[str, str] = {}
         for past in results.history():
-            fresh: dict[tuple[str, str], list[Measurement]] = {}
-            for one in results.of_past(past):
-                label = one.subject.label
-                name = label if owners.setdefault(label, place) == place else _told_apart(label, place, one, cells)
-                fresh.setdefault((name, one.set), []).append(renamed(one, name, one.set))
-            cells |= fresh
+            found = results.of_past(past)
+            for label in dict.fromkeys(label for _, label, _ in past.cells):
+                model = frozenset(one.subject.fingerprint for one in found if one.subject.label == label)
+                name = names.get(label) or _free_name(label, model, place, models)
+                names[label] = name
+                if model and models.get(name, model) != model:
+                    stale = [key for key in cells if key[0] == name]
+                    reasons |= dict.fromkeys(stale, "measured of an earlier model of this name")
+                    cells = {key: some for key, some in cells.items() if key not in stale}
+                models[name] = model or models.get(name, model)
+            _take(cells, reasons, past, found, names)
     rows = {name: some[0].set_fingerprint for (_, name), some in cells.items()}
     old = {key for key, some in cells.items() if some[0].set_fingerprint != rows[key[1]]}
-    reasons = dict.fromkeys(old, "measured on other rows of this name")
-    return [one for key, some in cells.items() if key not in old for one in some], reasons
+    reasons |= dict.fromkeys(old, "measured on other rows of this name")
+    measured = [one for key, some in cells.items() if key not in old for one in some]
+    if not measured:
+        raise DataError("no measurement is left here", where=", ".join(map(str, folders)), hint="measure again")
+    return measured, reasons
 
 
-def _told_apart(label: str, place: Path, one: Measurement, cells: dict[tuple[str, str], list[Measurement]]) -> str:
-    """The label itself where the same model stands behind it in both folders."""
-    known = {m.subject.fingerprint for (name, _), some in cells.items() if name == label for m in some}
-    return label if one.subject.fingerprint in known else f"{label} ({place.name})"
+def _free_name(label: str, model: frozenset[str], place: Path, models: dict[str, frozenset[str]]) -> str:
+    """The label, where no other model has it already; else with its folder behind it."""
+    candidates = (label, f"{label} ({place.name})", f"{label} ({place})")
+    return next((name for name in candidates if models.get(name, model) == model), candidates[-1])
+
+
+def _take(
+    cells: dict[tuple[str, str], list[Measurement]],
+    reasons: dict[tuple[str, str], str],
+    past: Past,
+    found: list[Measurement],
+    names: dict[str, str],
+) -> None:
+    """Put the measurements of an evaluation over older ones; those that are damaged or gone leave a reason."""
+    fresh: dict[tuple[str, str], list[Measurement]] = {}
+    for one in found:
+        key = (names[one.subject.label], one.set)
+        fresh.setdefault(key, []).append(renamed(one, *key))
+    for _, label, name in past.cells:
+        key = (names[label], name)
+        if key not in fresh:
+            cells.pop(key, None)
+            reasons[key] = "its measurement is damaged or gone"
+    for key, some in fresh.items():
+        cells[key] = some
+        reasons.pop(key, None)
 
 
 def collect(folders: list[Path]) -> Iterator[tuple[Path, Results]]:

@@ -93,6 +93,12 @@ class Cell:
         """Of the main metric."""
         return self.estimates[self.main.name]
 
+    @property
+    def contamination(self) -> dict[str, Any] | None:
+        """What the run that has seen most of the set has seen of it; None where no run has a record."""
+        known = [m.contamination for m in self.measurements if m.contamination is not None]
+        return max(known, key=lambda seen: (seen["units"], seen["texts"]), default=None)
+
     def as_dict(self) -> dict[str, Any]:
         """The cell as JSON values, without its units."""
         first = self.first
@@ -107,7 +113,7 @@ class Cell:
             "deviations": self.deviations,
             "against": self.against.as_dict() if self.against else None,
             "truncated": sum(m.truncated for m in self.measurements),
-            "contamination": first.contamination,
+            "contamination": self.contamination,
             "extra": {name: value for name, value in first.extra.items() if name != "map"},
         }
 

@@ -30,26 +30,32 @@ from munjang.stages.sets import load_models, load_sets
 
 def run_evaluate(options: EvaluateOptions, context: Context, out: Path) -> dict[str, Any]:
     """Write `measurements/`, `results.json`, `results.csv` and `report.html`."""
-    return evaluate_into(Results(out), options, context)[0].as_dict()
+    models, sets = load_models(options, context), load_sets(options, context)
+    return evaluate_into(Results(out), models, sets, options, context)[0].as_dict()
 
 
-def evaluate_into(results: Results, options: EvaluateOptions, context: Context) -> tuple[Table, list[Change]]:
+def evaluate_into(
+    results: Results,
+    models: Sequence[ModelSpec],
+    sets: Sequence[EvalSet],
+    options: EvaluateOptions,
+    context: Context,
+) -> tuple[Table, list[Change]]:
     """Measure what the results do not hold yet, compare all, and write the report beside them.
 
     Returns:
         The table, and what changed since the evaluation before.
     """
-    models, sets = load_models(options, context), load_sets(options, context)
-    measured: dict[str, Measurement] = {}
+    history = results.history()  # read first: a damaged folder is found before any work
+    measured: list[tuple[str, Measurement]] = []
     reasons: dict[tuple[str, str], str] = {}
     for model in models:
         for run in model.runs:
             found, missing = _measured(results, model.label, run, sets, options, context)
-            measured |= found
+            measured += found
             reasons |= missing
-    before = results.history()[-1:]
-    table = compare(measured.values(), options.baseline, reasons=reasons)
-    changed = changes(table, results.of_past(before[0])) if before else []
+    table = compare([one for _, one in measured], options.baseline, reasons=reasons)
+    changed = changes(table, results.of_past(history[-1])) if history else []
     results.record(measured, options.baseline, table.as_dict())
     write_report(table, results.folder, context.recipe.title, changed)
     return table, changed
@@ -57,8 +63,11 @@ def evaluate_into(results: Results, options: EvaluateOptions, context: Context) 
 
 def _measured(
     results: Results, label: str, run: Run, sets: Sequence[EvalSet], options: EvaluateOptions, context: Context
-) -> tuple[dict[str, Measurement], dict[tuple[str, str], str]]:
-    """One run of a model on all sets: its measurements by key, old and new, and why some could not be made."""
+) -> tuple[list[tuple[str, Measurement]], dict[tuple[str, str], str]]:
+    """One run of a model on all sets: its measurements with their keys, old and new, and why some could not be made.
+
+    Two sets, or two labels, may have one key: the same rows or the same model under two names.
+    """
     keys = {one.name: _key(run, one, options, context) for one in sets}
     found = {one.name: results.find(keys[one.name]) for one in sets}
     new = [one for one in sets if found[one.name] is None]
@@ -77,7 +86,7 @@ def _measured(
             results.add(keys[result.set], found[result.set])
         else:
             reasons[label, result.set] = result.reason
-    return {keys[name]: renamed(one, label, name) for name, one in found.items() if one is not None}, reasons
+    return [(keys[name], renamed(one, label, name)) for name, one in found.items() if one is not None], reasons
 
 
 def _key(run: Run, one: EvalSet, options: EvaluateOptions, context: Context) -> str:

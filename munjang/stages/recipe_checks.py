@@ -31,6 +31,8 @@ from munjang.train.options import TrainOptions
 
 #: Share of dev's rows in a test set from which on the two are one set under two names.
 _SAME_SET = 0.5
+#: Share of a test set's rows in a training set above which one was copied from the other; chance gives a few in a thousand.
+_COPY = 0.05
 #: Rows from which the highest score says something of the unit.
 _ENOUGH = 20
 
@@ -255,7 +257,15 @@ class _Checks:
         if trained_on:
             message = f"{trained_on[0]} is used here and measured on"
             yield Finding("error", "test-in-training", where, message, "", "take it out of one of the two")
-        elif not any(self._overlap(value, test) for value in kept_out):
+        elif any(self._overlap(value, test) for value in kept_out):
+            return
+        elif (copied := max(((self._shared(test, value), value) for value in uses), default=((0.0, ""), "")))[0][
+            0
+        ] >= _COPY:
+            (share, example), value = copied
+            message = f"{share:.0%} of the rows of {test}, which is measured on, stand whole in {value}"
+            yield Finding("error", "test-in-training", where, message, example, remedy)
+        else:
             shared = [text for value in uses for text in self._shared_texts(value, test)]
             distinct = sorted(set(shared))
             message = f"{test} is measured on and not named under {left_out}; {len(distinct):,} of its sentences are used here"

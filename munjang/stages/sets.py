@@ -15,6 +15,7 @@ from munjang.evaluate.sets import ClassificationRows, EvalSet, ModelSpec, Retrie
 from munjang.evaluate.tasks import TASKS, task_of
 from munjang.pipeline.stage import Context
 from munjang.stages.inputs import load_input_rows, model_folder
+from munjang.text import match_key
 
 _KINDS = tuple(kind for kind in MeasuredRows.__metadata__[0].accepts if kind in ROLES)
 
@@ -51,6 +52,10 @@ def load_set(one: MeasuredSet, context: Context) -> EvalSet:
         return EvalSet(one.label, one.task or task_of(rows.kind) or "", rows.rows, one.threshold)
     if one.train is not None:
         train, test = (load_input_rows(context, value, ("labelled-texts",)).rows for value in (one.train, one.test))
+        known = {match_key(row.text) for row in train}
+        shared = sum(match_key(row.text) in known for row in test)
+        if shared:
+            context.say(f"  {one.label}: {shared:,} of {len(test):,} test texts are in the training part as well")
         return EvalSet(one.label, "classification", ClassificationRows(train, test))
     return EvalSet(one.label, "retrieval", _retrieval(one, context))
 

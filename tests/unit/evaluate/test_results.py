@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,9 @@ import pytest
 from munjang.errors import DataError, MissingInputError
 from munjang.evaluate.compare import compare
 from munjang.evaluate.measurement import Measurement, Speed, Subject
-from munjang.evaluate.results import Results, collect, measurement_key, renamed
+from munjang.evaluate.results import Results, collect, latest, measurement_key, renamed
 from munjang.evaluate.tasks import TASKS, similarity_metrics
+from munjang.files import new_directory
 
 
 def some_measurement(label: str = "a", shift: float = 0.0) -> Measurement:
@@ -83,8 +86,8 @@ def test_the_key_holds_whatever_changes_the_units() -> None:
 def test_evaluations_are_remembered_under_their_own_names(tmp_path: Path) -> None:
     results = Results(tmp_path)
     results.add("k1", some_measurement("a"))
-    first = results.record({"k1": some_measurement("before")}, None, {})
-    second = results.record({"k1": renamed(some_measurement(), "after", "test set")}, "after", {"x": 1})
+    first = results.record([("k1", some_measurement("before"))], None, {})
+    second = results.record([("k1", renamed(some_measurement(), "after", "test set"))], "after", {"x": 1})
     past = results.history()
     assert [p.number for p in past] == [first, second] == [1, 2]
     assert [p.baseline for p in past] == [None, "after"]
@@ -104,3 +107,58 @@ def test_results_are_collected_from_folders_and_say_where_there_are_none(tmp_pat
     assert [folder for folder, _ in collect([tmp_path / "results"])] == [tmp_path / "results"]
     with pytest.raises(MissingInputError, match="no results here"):
         list(collect([tmp_path]))
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", '{"cells": [{"key": 1}], "baseline": null}', "{"])
+def test_a_damaged_history_is_named(tmp_path: Path, content: str) -> None:
+    results = Results(tmp_path)
+    results.add("key", some_measurement())
+    (tmp_path / "evaluations").mkdir()
+    (tmp_path / "evaluations" / "0001.json").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=r"0001\.json"):
+        results.history()
+
+
+def test_the_result_of_a_stage_is_not_written_into(tmp_path: Path) -> None:
+    with new_directory(tmp_path / "result-1") as folder:
+        Results(folder).add("key", some_measurement())
+    with pytest.raises(DataError, match="finished result of a stage"):
+        Results(tmp_path / "result-1")
+
+
+def evaluated(folder: Path, label: str, key: str, model: str, name: str = "korsts:test") -> None:
+    """Add one evaluation of one model on one set."""
+    one = some_measurement(label)
+    one = replace(one, subject=replace(one.subject, fingerprint=model), set=name)
+    Results(folder).add(key, one)
+    Results(folder).record([(key, one)], None, {})
+
+
+def test_a_label_is_never_two_models_in_one_table(tmp_path: Path) -> None:
+    evaluated(tmp_path / "a", "m", "k1", "first", "dev")
+    evaluated(tmp_path / "a", "m", "k2", "first", "test")
+    evaluated(tmp_path / "a", "m", "k3", "second", "dev")
+    found, reasons = latest([tmp_path / "a"])
+    assert [(one.subject.fingerprint, one.set) for one in found] == [("second", "dev")]
+    assert reasons == {("m", "test"): "measured of an earlier model of this name"}
+
+
+def test_folders_of_one_name_keep_their_models_apart(tmp_path: Path) -> None:
+    places = [tmp_path / name / "res" for name in "abc"]
+    for place in places:
+        evaluated(place, "m", "key", str(place))
+    found, _ = latest(places)
+    assert len({one.subject.label for one in found}) == len(found) == 3
+    assert [one.subject.label for one in found][:2] == ["m", "m (res)"]
+
+
+def test_what_is_gone_leaves_a_reason_and_nothing_left_is_an_error(tmp_path: Path) -> None:
+    evaluated(tmp_path, "m", "k1", "first", "dev")
+    evaluated(tmp_path, "m", "k2", "first", "test")
+    shutil.rmtree(tmp_path / "measurements" / "k1")
+    found, reasons = latest([tmp_path])
+    assert [one.set for one in found] == ["test"]
+    assert reasons == {("m", "dev"): "its measurement is damaged or gone"}
+    shutil.rmtree(tmp_path / "measurements" / "k2")
+    with pytest.raises(DataError, match="no measurement is left"):
+        latest([tmp_path])

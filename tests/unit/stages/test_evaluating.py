@@ -10,7 +10,7 @@ import pytest
 
 from munjang import api
 from munjang.data.rows import ScoredPair
-from munjang.errors import DataError, UsageError
+from munjang.errors import ConfigError, DataError, UsageError
 from munjang.models.record import record_of, write_record
 from munjang.progress import Show
 from munjang.stages import evaluating
@@ -48,11 +48,11 @@ def test_a_second_evaluation_measures_what_is_new_alone(
     tiny_bi: Path, tiny_cross: Path, tmp_path: Path, words: Words
 ) -> None:
     out = tmp_path / "results"
-    first, changed = api.evaluate({"bi": str(tiny_bi)}, SETS, out, show=words.show)
+    first, changed, _ = api.evaluate({"bi": str(tiny_bi)}, SETS, out, show=words.show)
     assert (words.measured, changed) == ([("bi", SETS)], [])
     words.measured.clear()
     models = {"bi": str(tiny_bi), "cross": str(tiny_cross)}
-    second, changed = api.evaluate(models, SETS, out, baseline="bi", show=words.show)
+    second, changed, _ = api.evaluate(models, SETS, out, baseline="bi", show=words.show)
     assert words.measured == [("cross", SETS)]
     assert "  bi: 2 of 2 sets were measured before" in words.lines
     assert [(c.label, c.reason) for c in changed] == [("cross", "new")] * 2
@@ -86,7 +86,7 @@ def test_what_a_model_was_trained_on_is_flagged(tiny_bi: Path, tmp_path: Path) -
     pairs = api_rows("support:dev")
     write_record(seen, record_of([*pairs[:7], "그저 한 문장"]))
     models = {"unknown": str(tiny_bi), "seen": str(seen)}
-    table, _ = api.evaluate(models, ["support:dev", "support:test"], tmp_path / "results", baseline="unknown")
+    table, _, _ = api.evaluate(models, ["support:dev", "support:test"], tmp_path / "results", baseline="unknown")
     assert table.cell("unknown", "support:dev").first.contamination is None
     flagged = table.cell("seen", "support:dev").first.contamination
     assert (flagged["units"], flagged["of_units"]) == (7, len(pairs))
@@ -118,3 +118,39 @@ def test_a_folder_of_other_things_is_left_alone(tiny_bi: Path, tmp_path: Path) -
     with pytest.raises(DataError, match="something else than results"):
         api.evaluate({"bi": str(tiny_bi)}, ["support:dev"], tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_one_model_under_two_labels_and_one_set_under_two_names(tiny_bi: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.tsv").write_text(
+            "sentence1\tsentence2\tscore\n" + "".join(f"문장 {n}\t글 {n * n}\t{n % 5}\n" for n in range(12)),
+            encoding="utf-8",
+        )
+    sets = [str(tmp_path / f"{name}.tsv") for name in ("one", "two")]
+    models = {"a": str(tiny_bi), "b": str(tiny_bi)}
+    for _ in range(2):
+        table, _, _ = api.evaluate(models, sets, tmp_path / "results", baseline="a", scale=(0, 4))
+        assert [(c.label, c.set) for c in table.cells] == [(label, name) for label in models for name in sets]
+        assert {c.against.verdict for c in table.cells if c.against} == {"tie"}
+
+
+def test_the_same_model_twice_is_no_two_runs(tiny_bi: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="stands here twice"):
+        api.evaluate({"a": [str(tiny_bi), str(tiny_bi)]}, ["support:dev"], tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_run_that_has_seen_most_flags_its_cell(tiny_bi: Path, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    shutil.copytree(tiny_bi, seen)
+    write_record(seen, record_of(api_rows("support:dev")[:5]))
+    table, _, _ = api.evaluate({"m": [str(tiny_bi), str(seen)]}, ["support:dev"], tmp_path / "results")
+    assert table.cells[0].as_dict()["contamination"]["units"] == 5
+
+
+def test_a_gate_of_unknown_names_stops_before_any_work(tiny_bi: Path, tmp_path: Path) -> None:
+    gates = tmp_path / "gates.toml"
+    gates.write_text('[[gate]]\nmodel = "x"\non = "y"\nat_least = 1\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"gates\.toml: gate\[0\]\.model = 'x'.*gate\[0\]\.on = 'y'"):
+        api.evaluate({"m": str(tiny_bi)}, ["support:dev"], tmp_path / "results", gate=gates)
+    assert not (tmp_path / "results").exists()

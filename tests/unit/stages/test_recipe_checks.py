@@ -75,6 +75,16 @@ def test_test_sets_that_are_not_excluded(
     assert finding.remedy == "add 'data:measure' to stage.bi.exclude"
 
 
+def test_a_copy_of_the_test_set_under_another_name(
+    look_at: Look, recipe: Write, write_pairs: Write, pairs: Pairs, paper_model: Model
+) -> None:
+    name = recipe(paper_model(), (EXCLUDE, ""))
+    write_pairs("gold.tsv", [*pairs(0, 60), *pairs(100, 12)])
+    finding = look_at(recipe=name)["test-in-training"]
+    assert finding.severity == "error"
+    assert "stand whole in data:gold" in finding.message
+
+
 def test_a_test_set_that_is_trained_on(look_at: Look, recipe: Write, paper_model: Model) -> None:
     found = look_at(recipe=recipe(paper_model(), ('train = ["data:gold"]', 'train = ["data:gold", "data:measure"]')))
     assert found["test-in-training"].severity == "error"
