@@ -104,6 +104,7 @@ def _munjang(folder: Path, sets: dict[str, list]) -> Callable[[], dict[str, floa
     runner = Scorer(folder) if cross else Encoder(folder)
 
     def measured() -> dict[str, float]:
+        """Spearman x 100 of each set."""
         if isinstance(runner, Scorer):
             logits = PairLogits(runner, [row[:2] for rows in sets.values() for row in rows])
             found = {name: logits.scores([row[:2] for row in rows], False) for name, rows in sets.items()}

@@ -168,6 +168,7 @@ class _Grams:
 
     @classmethod
     def of(cls, keys: Sequence[str]) -> _Grams:
+        """The distinct trigrams of some texts, all cut at once."""
         joined = "\0".join(["", *(key.replace("\0", " ") for key in keys), ""])
         codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.int64)
         codes = codes[_told_apart()[codes]]
