@@ -82,6 +82,17 @@ def clean(text: str, max_chars: int = MAX_CHARS) -> Cleaned:
     return Cleaned(final.strip(), tuple(changes))
 
 
+def readable(text: str) -> str:
+    """The part of `clean` that every text needs before a tokenizer sees it: NFC, no lone surrogate, a bounded length.
+
+    Nothing else is touched, so a model reads blanks, line breaks and controls as they stand.
+    """
+    if text.isascii() and len(text) <= MAX_CHARS:
+        return text
+    shortened = _SURROGATE.sub("\ufffd", _cut(text, MAX_CHARS))
+    return _cut(unicodedata.normalize("NFC", shortened), MAX_CHARS)
+
+
 def _cut(text: str, limit: int) -> str:
     """The longest start of a text within `limit` that does not split a grapheme (jamo, marks, joiners, skin tones)."""
     if len(text) <= limit:

@@ -3,43 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from sentence_transformers import SentenceTransformer
 
-from munjang.engine.batches import CPU_BUDGET, GPU_BUDGET, token_batches
-from munjang.engine.loading import load_model
+from munjang.engine.running import EncodeCounts, run_inputs
 from munjang.errors import DataError
 from munjang.progress import Progress, silent
-from munjang.text import is_blank
+from munjang.text import is_blank, readable
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from munjang.engine.backend import Backend
 
 #: Names under which a model keeps the prompt for texts that are to be found; as in sentence-transformers.
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
-
-
-class NonFiniteError(DataError):
-    """A model made vectors or scores that are not finite; there is nothing to be done with it."""
-
-
-@dataclass
-class EncodeCounts:
-    """What an encoder or a scorer has done so far."""
-
-    inputs: int = 0
-    distinct: int = 0
-    tokens: int = 0
-    truncated: int = 0
-    """Inputs of which the end was cut off because they exceed the model's maximum length."""
 
 
 class Encoder:
     """Runs a bi-encoder over many texts.
 
     Each distinct text is encoded once, in batches of similar length. Vectors are those of
-    `SentenceTransformer.encode` with the same prompt, up to the rounding of another batch (1e-6).
+    `SentenceTransformer.encode` with the same prompt, up to the rounding of another batch (1e-6). A text is made NFC
+    first, a lone surrogate becomes U+FFFD; both are counted.
 
     Args:
         folder: a sentence-transformers folder; its safetensors only are read.
@@ -51,22 +39,34 @@ class Encoder:
     """
 
     def __init__(self, folder: Path | str, device: str = "cpu", budget: int | None = None) -> None:
+        from sentence_transformers import SentenceTransformer
+
+        from munjang.engine.loading import load_model
+
         self._take(load_model(SentenceTransformer, Path(folder), device), device, budget)
+        self._backend = self._torch_backend()
 
     @classmethod
     def of(cls, model: SentenceTransformer, device: str = "cpu", budget: int | None = None) -> Encoder:
-        """An encoder over a bi-encoder that is already in memory."""
+        """An encoder over a bi-encoder that is already in memory, whose weights may change between calls."""
         encoder = cls.__new__(cls)
         encoder._take(model, device, budget)
+        encoder._backend = None
         return encoder
 
     def _take(self, model: SentenceTransformer, device: str, budget: int | None) -> None:
         self.model = model
         self.model.eval()
-        self.budget = budget or (CPU_BUDGET if device == "cpu" else GPU_BUDGET)
+        self._device, self._budget = device, budget
+        self._backend: Backend | None
         self.counts = EncodeCounts()
         #: Distinct texts of the latest `encode` of which the end was cut off.
         self.cut: set[str] = set()
+
+    def _torch_backend(self) -> Backend:
+        from munjang.engine.torch_backend import TorchBackend
+
+        return TorchBackend(self.model, self._device, self._budget)
 
     @property
     def dimension(self) -> int:
@@ -100,53 +100,20 @@ class Encoder:
         Raises:
             DataError: a text is blank. NonFiniteError: the model made a number that is not finite.
         """
-        distinct = list(dict.fromkeys(texts))
         blank = next((i for i, text in enumerate(texts) if is_blank(text)), None)
         if blank is not None:
             raise DataError("a blank text has no vector", where=f"texts[{blank}]")
-        prompt = self.prompt(use)
-        lengths = count_tokens(self.model, [prompt + text for text in distinct])
-        limit = self.model.get_max_seq_length() or max(lengths, default=0)
-        vectors = np.empty((len(distinct), self.dimension), np.float32)
-        done = 0
-        for batch in token_batches([min(n, limit) for n in lengths], self.budget):
-            vectors[batch] = self._forward([distinct[i] for i in batch], prompt)
-            done += len(batch)
-            progress(done, len(distinct))
-        if not np.isfinite(vectors).all():
-            raise NonFiniteError("the model made vectors with numbers that are not finite")
-        self._count(texts, distinct, lengths, limit)
-        position = {text: i for i, text in enumerate(distinct)}
-        return vectors[[position[text] for text in texts]] if len(distinct) < len(texts) else vectors
-
-    @torch.inference_mode()
-    def _forward(self, texts: list[str], prompt: str) -> np.ndarray:
-        features = self.model.preprocess(texts, prompt=prompt or None)
-        features = {k: v.to(self.model.device) if isinstance(v, torch.Tensor) else v for k, v in features.items()}
-        return self.model(features)["sentence_embedding"].float().cpu().numpy()
-
-    def _count(self, texts: Sequence[str], distinct: list[str], lengths: list[int], limit: int) -> None:
-        over = self.cut = {text for text, n in zip(distinct, lengths, strict=True) if n > limit}
+        position: dict[str, int] = {}
+        rows = [position.setdefault(text, len(position)) for text in texts]
+        shown = [readable(text) for text in position]
+        ran = run_inputs(self._backend or self._torch_backend(), shown, self.prompt(use), progress)
+        self.cut = {text for text, cut in zip(position, ran.truncated, strict=True) if cut}
         self.counts.inputs += len(texts)
-        self.counts.distinct += len(distinct)
-        self.counts.tokens += sum(min(n, limit) for n in lengths)
-        self.counts.truncated += sum(text in over for text in texts) if over else 0
-
-
-def count_tokens(model: torch.nn.Module, texts: list) -> list[int]:
-    """Tokens of each text or pair before any truncation, special tokens included."""
-    if not texts:
-        return []
-    columns = [list(column) for column in zip(*texts, strict=True)] if not isinstance(texts[0], str) else [texts]
-    encoded = model.tokenizer(
-        *columns,
-        truncation=False,
-        padding=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,
-    )
-    return [len(ids) for ids in encoded["input_ids"]]
+        self.counts.distinct += len(position)
+        self.counts.tokens += ran.tokens
+        self.counts.truncated += int(ran.truncated[rows].sum()) if len(rows) else 0
+        self.counts.repaired += sum(text != seen for text, seen in zip(position, shown, strict=True))
+        return ran.outputs[rows] if len(position) < len(texts) else ran.outputs
 
 
 def cosine_of_rows(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from sentence_transformers import CrossEncoder
 
-from munjang.engine.batches import CPU_BUDGET, GPU_BUDGET, token_batches
-from munjang.engine.encoder import EncodeCounts, NonFiniteError, count_tokens
-from munjang.engine.loading import load_model
+from munjang.engine.running import EncodeCounts, run_inputs
 from munjang.errors import DataError
 from munjang.progress import Progress, silent
+from munjang.text import readable
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder
+
+    from munjang.engine.backend import Backend
 
 Pair = tuple[str, str]
 
@@ -38,6 +41,10 @@ class Scorer:
     def __init__(
         self, folder: Path | str, device: str = "cpu", symmetric: bool = True, budget: int | None = None
     ) -> None:
+        from sentence_transformers import CrossEncoder
+
+        from munjang.engine.loading import load_model
+
         model = load_model(CrossEncoder, Path(folder), device)
         if model.num_labels != 1:
             raise DataError(
@@ -47,22 +54,30 @@ class Scorer:
                 got=f"{model.num_labels}",
             )
         self._take(model, device, symmetric, budget)
+        self._backend = self._torch_backend()
 
     @classmethod
     def of(cls, model: CrossEncoder, device: str = "cpu", symmetric: bool = True, budget: int | None = None) -> Scorer:
-        """A scorer over a cross-encoder that is already in memory."""
+        """A scorer over a cross-encoder that is already in memory, whose weights may change between calls."""
         scorer = cls.__new__(cls)
         scorer._take(model, device, symmetric, budget)
+        scorer._backend = None
         return scorer
 
     def _take(self, model: CrossEncoder, device: str, symmetric: bool, budget: int | None) -> None:
         self.model = model
         self.model.eval()
         self.symmetric = symmetric
-        self.budget = budget or (CPU_BUDGET if device == "cpu" else GPU_BUDGET)
+        self._device, self._budget = device, budget
+        self._backend: Backend | None
         self.counts = EncodeCounts()
         #: Distinct pairs of the latest call of which the end was cut off.
         self.cut: set[Pair] = set()
+
+    def _torch_backend(self) -> Backend:
+        from munjang.engine.torch_backend import TorchBackend
+
+        return TorchBackend(self.model, self._device, self._budget)
 
     def score(self, pairs: Sequence[Pair], progress: Progress = silent) -> np.ndarray:
         """Score pairs.
@@ -79,10 +94,11 @@ class Scorer:
         """
         if self.model.num_labels != 1:
             raise DataError("this cross-encoder gives classes, not scores", got=f"{self.model.num_labels} outputs")
-        wanted = [tuple(pair) for pair in pairs]
+        wanted = [(str(a), str(b)) for a, b in pairs]
         orders = [wanted, [(b, a) for a, b in wanted]] if self.symmetric else [wanted]
-        scores = self._run([pair for order in orders for pair in order], len(wanted), True, progress)[:, 0]
-        return scores.reshape(len(orders), len(wanted)).mean(axis=0, dtype=np.float32)
+        logits = self._run([pair for order in orders for pair in order], len(wanted), progress)
+        scores = self.activated(logits).reshape(len(orders), len(wanted))
+        return scores.mean(axis=0, dtype=np.float32)
 
     def logits(self, pairs: Sequence[Pair], progress: Progress = silent) -> np.ndarray:
         """What the head says before any activation, each pair in its given order.
@@ -97,37 +113,24 @@ class Scorer:
         Raises:
             NonFiniteError: the model made a number that is not finite.
         """
-        return self._run([tuple(pair) for pair in pairs], len(pairs), False, progress)
+        return self._run([(str(a), str(b)) for a, b in pairs], len(pairs), progress)
 
     def activated(self, logits: np.ndarray) -> np.ndarray:
         """What `score` makes of logits of one order: the model's activation, float32 of the same shape."""
+        import torch
+
         return self.model.activation_fn(torch.from_numpy(np.asarray(logits, np.float32))).numpy()
 
-    def _run(self, shown: list[Pair], asked: int, activated: bool, progress: Progress) -> np.ndarray:
-        """The outputs of pairs (n, outputs), each distinct pair computed once; the first `asked` are counted."""
-        distinct = list(dict.fromkeys(shown))
-        lengths = count_tokens(self.model, distinct)
-        limit = self.model.get_max_seq_length() or max(lengths, default=0)
-        outputs = np.empty((len(distinct), self.model.num_labels), np.float32)
-        done = 0
-        for batch in token_batches([min(n, limit) for n in lengths], self.budget):
-            outputs[batch] = self._forward([distinct[i] for i in batch], activated)
-            done += len(batch)
-            progress(done, len(distinct))
-        if not np.isfinite(outputs).all():
-            raise NonFiniteError("the model made scores that are not finite")
-        over = self.cut = {pair for pair, n in zip(distinct, lengths, strict=True) if n > limit}
+    def _run(self, shown: list[Pair], asked: int, progress: Progress) -> np.ndarray:
+        """Logits of pairs (n, outputs), each distinct pair computed once; the first `asked` are counted."""
+        position: dict[Pair, int] = {}
+        rows = [position.setdefault(pair, len(position)) for pair in shown]
+        seen = [(readable(a), readable(b)) for a, b in position]
+        ran = run_inputs(self._backend or self._torch_backend(), seen, progress=progress)
+        self.cut = {pair for pair, cut in zip(position, ran.truncated, strict=True) if cut}
         self.counts.inputs += asked
-        self.counts.distinct += len(distinct)
-        self.counts.tokens += sum(min(n, limit) for n in lengths)
-        self.counts.truncated += sum(pair in over for pair in shown[:asked])
-        position = {pair: i for i, pair in enumerate(distinct)}
-        return outputs[[position[pair] for pair in shown]]
-
-    @torch.inference_mode()
-    def _forward(self, pairs: list[Pair], activated: bool) -> np.ndarray:
-        features = self.model.preprocess([list(pair) for pair in pairs])
-        features = {k: v.to(self.model.device) if isinstance(v, torch.Tensor) else v for k, v in features.items()}
-        outputs = self.model(features)["scores"].float()
-        outputs = self.model.activation_fn(outputs) if activated else outputs
-        return outputs.reshape(len(pairs), -1).cpu().numpy()
+        self.counts.distinct += len(position)
+        self.counts.tokens += ran.tokens
+        self.counts.truncated += int(ran.truncated[rows[:asked]].sum()) if asked else 0
+        self.counts.repaired += sum(pair != was for pair, was in zip(position, seen, strict=True))
+        return ran.outputs[rows]

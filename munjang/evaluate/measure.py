@@ -12,8 +12,9 @@ import torch
 from sentence_transformers import CrossEncoder
 
 from munjang.data.rows import sentences_of
-from munjang.engine.encoder import Encoder, NonFiniteError, normalise
+from munjang.engine.encoder import Encoder, normalise
 from munjang.engine.loading import load_model
+from munjang.engine.running import NonFiniteError
 from munjang.engine.scorer import Scorer
 from munjang.engine.topk import Neighbours
 from munjang.evaluate.bi_tasks import Outcome, Settings, UnmeasurableError, bi_outcome, nearest, uses_of

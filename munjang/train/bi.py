@@ -11,7 +11,9 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
 from munjang.data.rows import sentences_of
-from munjang.engine.encoder import Encoder, count_tokens
+from munjang.engine.encoder import Encoder
+from munjang.engine.features import Features
+from munjang.engine.loading import load_model
 from munjang.errors import ConfigError
 from munjang.models.convert import as_bi_encoder, own_pooling
 from munjang.models.folder import model_kind
@@ -21,7 +23,6 @@ from munjang.train.batches import RowSet
 from munjang.train.best import BestWeights, TrainReport
 from munjang.train.checkpoint import Checkpoints
 from munjang.train.examples import Example, TrainRows, describe, examples_of
-from munjang.train.features import Features
 from munjang.train.guards import CollapseGuard, probe_positions, spread_of_vectors
 from munjang.train.loop import Loop, save_model
 from munjang.train.losses import make_loss
@@ -75,6 +76,10 @@ class BiTask:
         self.trainable = nn.ModuleDict({"model": model, "heads": heads})
         whole = (head for head in heads if not isinstance(head, DenoisingDecoder))
         self.whole_gradients = {id(p) for head in whole for p in head.parameters()}
+
+    def truncated_texts(self) -> set[str]:
+        """Those of which the model does not read the end."""
+        return {text for text, cut in zip(self.texts, self.features.truncated, strict=True) if cut}
 
     def loss(self, number: int, rows: list[int]) -> StepLoss:
         """See `munjang.train.loop.Task`."""
@@ -174,14 +179,14 @@ def train_bi(
     encoder = _load_start(start, options, device, seed, report)
     model: SentenceTransformer = encoder.model
     prompt = encoder.prompt()
-    texts = [prompt + text for one in sets for text in sentences_of(one.rows)]
-    report.truncated = sum(n > model.max_seq_length for n in count_tokens(model, texts))
 
     def score() -> float | None:
         model.eval()
         return evaluate(encoder)
 
     task = BiTask(model, sets, options, prompt, team)
+    cut = task.truncated_texts()
+    report.truncated = sum(text in cut for one in sets for text in sentences_of(one.rows)) if cut else 0
     best = BestWeights(task.trainable, score, report, ema=options.ema, team=task.team)
     loop = Loop(task, options, best, seed=seed, progress=progress, checkpoints=checkpoints, metrics=metrics)
     loop.run(keep_start=True)
@@ -195,9 +200,10 @@ def _load_start(start: Path, options: TrainBiOptions, device: str, seed: int, re
     torch.manual_seed(seed)
     if model_kind(start) == "cross-encoder":
         loaded, report.head, _ = as_bi_encoder(start, own_pooling(start) or "mean", options.max_length, seed)
-        encoder = Encoder.of(loaded.to(device), device, options.eval_budget)
+        loaded = loaded.to(device)
     else:
-        encoder = Encoder(start, device, options.eval_budget)
+        loaded = load_model(SentenceTransformer, start, device)
+    encoder = Encoder.of(loaded, device, options.eval_budget)
     _require_smaller(options, encoder.dimension)
     # Whatever the weights were stored in: updates of 1e-5 round away in half precision.
     model = encoder.model.float()

@@ -10,7 +10,7 @@ from sentence_transformers import CrossEncoder
 from torch import Tensor, nn
 
 from munjang.data.rows import pairs_of
-from munjang.engine.encoder import count_tokens
+from munjang.engine.features import Features
 from munjang.engine.scorer import Scorer
 from munjang.models.folder import model_kind
 from munjang.models.heads import with_head
@@ -21,7 +21,6 @@ from munjang.train.best import BestWeights, TrainReport
 from munjang.train.checkpoint import Checkpoints
 from munjang.train.cross_losses import LOSSES
 from munjang.train.examples import TrainRows, cross_examples, describe
-from munjang.train.features import Features
 from munjang.train.guards import CollapseGuard, probe_positions, spread_of_scores
 from munjang.train.loop import Loop, save_model
 from munjang.train.metrics import MetricsLog
@@ -61,6 +60,7 @@ class CrossTask:
             for part in self.examples
         ]
         self.features = Features(model, [list(pair) for pair in pairs])
+        self.shown = list(pairs)
         lengths = self.features.lengths
         self.sets = [
             RowSet([max(lengths[i] for i in row) for row in part], texts=max(map(len, part))) for part in self.pairs
@@ -69,6 +69,10 @@ class CrossTask:
         self.trainable = nn.ModuleDict({"model": model})
         self.whole_gradients: set[int] = set()
         self._shown = [" / ".join(printable(text, 30) for text in pair) for pair in pairs]
+
+    def truncated_pairs(self) -> set[frozenset[str]]:
+        """Pairs, in any order, of which the model does not read the end."""
+        return {frozenset(pair) for pair, cut in zip(self.shown, self.features.truncated, strict=True) if cut}
 
     def loss(self, number: int, rows: list[int]) -> StepLoss:
         """See `munjang.train.loop.Task`."""
@@ -152,14 +156,15 @@ def train_cross(
     report = TrainReport.of(sets)
     report.head = head.said
     report.warnings += [*options.length_said(model.max_seq_length), *_pooling_said(options, start)]
-    pairs = [pair for one in sets for row in one.rows for pair in pairs_of(row)]
-    report.truncated = sum(n > model.max_seq_length for n in count_tokens(model, pairs))
 
     def score() -> float | None:
         model.eval()
         return evaluate(scorer)
 
     task = CrossTask(model, sets, options, seed, team)
+    cut = task.truncated_pairs()
+    pairs = [pair for one in sets for row in one.rows for pair in pairs_of(row)] if cut else []
+    report.truncated = sum(frozenset(pair) in cut for pair in pairs)
     best = BestWeights(task.trainable, score, report, ema=options.ema, team=task.team)
     loop = Loop(task, options, best, seed=seed, progress=progress, checkpoints=checkpoints, metrics=metrics)
     loop.run(keep_start=not head.new)

@@ -15,8 +15,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
+from munjang.engine.features import Features
 from munjang.errors import ConfigError, Option, Phrase
-from munjang.train.features import Features
 from munjang.train.task import StepLoss
 from munjang.train.team import Team
 from munjang.train.vocabulary import word_embedding

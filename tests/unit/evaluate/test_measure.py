@@ -29,7 +29,8 @@ from sklearn.linear_model import LogisticRegression
 
 from munjang.data.cells import NLI_LABELS
 from munjang.data.rows import Document, LabelledText, Qrel, RankedList, ScoredPair, sentences_of
-from munjang.engine.encoder import Encoder
+from munjang.engine.backend import Backend
+from munjang.engine.running import Ran, run_inputs
 from munjang.engine.scorer import Scorer
 from munjang.errors import DataError, MissingInputError
 from munjang.evaluate.dev import triplets_of_nli
@@ -38,6 +39,7 @@ from munjang.evaluate.measurement import Measurement, Unmeasured
 from munjang.evaluate.rankings import judged_queries
 from munjang.evaluate.sets import ClassificationRows, EvalSet, ModelSpec, RetrievalRows, Run
 from munjang.evaluate.tasks import TASKS
+from munjang.progress import Progress
 
 Results = dict[tuple[str, str], Measurement | Unmeasured]
 ALL = tuple(TASKS)
@@ -428,14 +430,13 @@ def test_each_text_is_encoded_once_for_each_prompt(
     tiny_bi: Path, eval_sets: dict[str, EvalSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[str, str]] = []
-    forward = Encoder._forward
 
-    def counting(self: Encoder, texts: list[str], prompt: str) -> np.ndarray:
+    def counting(backend: Backend, texts: list[str], prompt: str, progress: Progress) -> Ran:
         if len(texts) > 1:  # single ones are timed
             seen.extend((prompt, text) for text in texts)
-        return forward(self, texts, prompt)
+        return run_inputs(backend, texts, prompt, progress)
 
-    monkeypatch.setattr(Encoder, "_forward", counting)
+    monkeypatch.setattr("munjang.engine.encoder.run_inputs", counting)
     sets = [one for one in eval_sets.values() if one.task != "translation"]
     assert len(list(measure([ModelSpec("bi", [Run(tiny_bi)])], sets))) == len(sets)
     assert len(seen) == len(set(seen))
@@ -448,14 +449,13 @@ def test_each_pair_is_scored_once(
     tiny_cross: Path, eval_sets: dict[str, EvalSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[str, str]] = []
-    forward = Scorer._forward
 
-    def counting(self: Scorer, pairs: list[tuple[str, str]], activated: bool) -> np.ndarray:
+    def counting(backend: Backend, pairs: list[tuple[str, str]], progress: Progress) -> Ran:
         if len(pairs) > 2:  # a pair in both orders is timed
             seen.extend(pairs)
-        return forward(self, pairs, activated)
+        return run_inputs(backend, pairs, progress=progress)
 
-    monkeypatch.setattr(Scorer, "_forward", counting)
+    monkeypatch.setattr("munjang.engine.scorer.run_inputs", counting)
     list(measure([ModelSpec("cross", [Run(tiny_cross)])], [eval_sets[t] for t in ("sts", "pair-classification")]))
     pairs = {row[:2] for row in eval_sets["sts"].rows}
     assert sorted(seen) == sorted(pairs | {(b, a) for a, b in pairs})

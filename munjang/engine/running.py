@@ -1,0 +1,100 @@
+"""Many inputs through a backend: in parts of bounded memory, by length, with a budget of tokens, on all cores."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from munjang.engine.backend import Backend, Tokenised
+from munjang.engine.batches import token_batches
+from munjang.engine.workers import run_batches
+from munjang.errors import DataError, MunjangError
+from munjang.progress import Progress, silent
+
+#: Inputs that are tokenised and sorted together: enough that batches are of one length, few enough for any memory.
+_PART = 32_768
+#: What torch says where the memory of a CPU does not suffice; it has no exception of its own for that.
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+
+
+class NonFiniteError(DataError):
+    """A model made vectors or scores that are not finite; there is nothing to be done with it."""
+
+
+@dataclass
+class EncodeCounts:
+    """What an encoder or a scorer has done so far."""
+
+    inputs: int = 0
+    distinct: int = 0
+    tokens: int = 0
+    truncated: int = 0
+    """Inputs of which the end was cut off because they exceed the model's maximum length."""
+    repaired: int = 0
+    """Inputs that were not NFC, held a lone surrogate, or exceeded the characters that are read at all."""
+
+
+class Ran(NamedTuple):
+    """What became of some inputs."""
+
+    outputs: np.ndarray
+    """float32 (inputs, outputs)."""
+    truncated: np.ndarray
+    """bool (inputs,)."""
+    tokens: int
+
+
+def run_inputs(backend: Backend, inputs: Sequence, prompt: str = "", progress: Progress = silent) -> Ran:
+    """Compute inputs, in their order.
+
+    A batch for which memory does not suffice is halved until it fits.
+
+    Args:
+        backend: runs the model.
+        inputs: texts or pairs; best each one once.
+        prompt: goes before every text.
+        progress: called with (inputs done, inputs in all, tokens a second) after each batch.
+
+    Raises:
+        NonFiniteError: the model made a number that is not finite.
+        MunjangError: memory does not suffice for a single input.
+    """
+    outputs = np.empty((len(inputs), backend.outputs), np.float32)
+    truncated = np.zeros(len(inputs), bool)
+    done = tokens = 0
+    began = time.perf_counter()
+    for start in range(0, len(inputs), _PART):
+        part = inputs[start : start + _PART]
+        read = backend.read(part, prompt)
+        truncated[start : start + len(part)] = read.truncated
+        batches = list(token_batches(read.lengths, backend.budget))
+        work = lambda positions, read=read: _within_memory(backend, read, positions)  # noqa: E731
+        for positions, found in run_batches(batches, work, backend.threads):
+            outputs[start + positions] = found
+            done += len(positions)
+            tokens += sum(read.lengths[i] for i in positions)
+            progress(done, len(inputs), f"{tokens / max(time.perf_counter() - began, 1e-9):,.0f} tokens/s")
+    if not np.isfinite(outputs).all():
+        raise NonFiniteError("the model made numbers that are not finite")
+    return Ran(outputs, truncated, tokens)
+
+
+def _within_memory(backend: Backend, read: Tokenised, positions: np.ndarray) -> np.ndarray:
+    try:
+        return backend.run(read, positions)
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, MemoryError) and not any(said in str(error).lower() for said in _NO_MEMORY):
+            raise
+        if len(positions) == 1:
+            raise MunjangError(
+                "memory does not suffice for a single input",
+                got=f"{read.lengths[int(positions[0])]:,} tokens",
+                hint="choose a smaller maximum length, or a smaller model",
+            ) from error
+    # Outside of the handler, so that what the failed batch held is free.
+    middle = len(positions) // 2
+    return np.concatenate([_within_memory(backend, read, half) for half in (positions[:middle], positions[middle:])])
