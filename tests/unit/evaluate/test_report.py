@@ -7,13 +7,13 @@ import html
 import io
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pages import Page
 
 from munjang.evaluate.changes import Change, changes
 from munjang.evaluate.compare import compare
@@ -66,30 +66,6 @@ def folder(hostile: Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("evaluation")
     write_report(hostile, out, "<script>title</script>", [Change("<u>x</u>", "set", "new")])
     return out
-
-
-class Page(HTMLParser):
-    """A page as a browser takes it apart: tags with their attributes, visible text, scripts."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.scripts: list[str] = []
-        self.styles: list[str] = []
-        self._inside = ""
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._inside = tag if tag in ("script", "style") else ""
-
-    def handle_endtag(self, tag: str) -> None:
-        self._inside = ""
-
-    def handle_data(self, data: str) -> None:
-        {"script": self.scripts, "style": self.styles}.get(self._inside, self.text).append(data)
 
 
 @pytest.fixture(scope="module")
@@ -193,15 +169,9 @@ def test_texts_of_the_data_stay_texts(page: Page) -> None:
     assert not [s for s in page.scripts if s.startswith(("alert", "title"))]
 
 
-def plot_data(script: str) -> list[dict]:
-    """The traces of a plot, decoded from its script."""
-    call = script.index("Plotly.newPlot(")
-    return json.JSONDecoder().raw_decode(script, script.index("[", call))[0]
-
-
 def test_texts_inside_the_plots_are_escaped_twice(page: Page) -> None:
     """A hover text is HTML to plotly, so tags in it have to arrive there as entities."""
-    plots = [plot_data(script) for script in page.scripts if "newPlot" in script and len(script) < 1_000_000]
+    plots = page.plots
     # Intervals, speed, size; then of the first set scatter, residuals, scores by gold, reliability, map.
     assert len(plots) == 8
     for traces in plots:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import html
-import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import Page
 
 from munjang.train.page import format_count, format_seconds, format_setting, training_page, write_training_page
 
@@ -39,41 +38,6 @@ SETTINGS = {
     "batch_tokens": None,
     "exclude": [],
 }
-
-
-class Page(HTMLParser):
-    """A page as a browser takes it apart: tags with their attributes, visible text, scripts, styles."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.scripts: list[str] = []
-        self.styles: list[str] = []
-        self._inside = ""
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._inside = tag if tag in ("script", "style") else ""
-
-    def handle_endtag(self, tag: str) -> None:
-        self._inside = ""
-
-    def handle_data(self, data: str) -> None:
-        {"script": self.scripts, "style": self.styles}.get(self._inside, self.text).append(data)
-
-    @property
-    def words(self) -> str:
-        """The visible text on one line."""
-        return " ".join(" ".join(self.text).split())
-
-    @property
-    def traces(self) -> list[dict[str, Any]]:
-        """What the plot shows."""
-        script = next(s for s in self.scripts if "Plotly.newPlot(" in s and len(s) < 1_000_000)
-        return json.JSONDecoder().raw_decode(script, script.index("[", script.index("Plotly.newPlot(")))[0]
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +83,7 @@ def test_the_tables_hold_the_curve_the_seeds_and_the_settings(page: Page) -> Non
 
 
 def test_the_plot_shows_the_series_the_start_and_the_best_step(page: Page) -> None:
-    loss, dev, start, best, rate, speed = page.traces
+    loss, dev, start, best, rate, speed = page.plots[0]
     assert (loss["x"], loss["y"]) == ([r["step"] for r in REPORT["losses"]], [r["loss"] for r in REPORT["losses"]])
     assert (dev["x"], dev["y"]) == ([720, 900, 1440], [None, 82.64, 82.2])
     assert (start["x"], start["y"], start["line"]["dash"]) == ([0, 1440], [72.41, 72.41], "dash")
@@ -130,14 +94,14 @@ def test_the_plot_shows_the_series_the_start_and_the_best_step(page: Page) -> No
 
 def test_a_long_training_is_thinned_out_and_keeps_its_end() -> None:
     losses = [{"step": n, "loss": 1 / n} for n in range(1, 5_002)]
-    (loss,) = bare(losses=losses).traces
+    (loss,) = bare(losses=losses).plots[0]
     assert 1_000 < len(loss["x"]) <= 2_000
     assert loss["x"][-1] == 5_001
     assert all(y == 1 / x for x, y in zip(loss["x"], loss["y"], strict=True))
 
 
 def test_loss_and_dev_of_the_metrics_stand_in_for_those_of_the_report() -> None:
-    loss, dev = bare(metrics=[{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0, "dev": 70.0}]).traces
+    loss, dev = bare(metrics=[{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0, "dev": 70.0}]).plots[0]
     assert (loss["y"], dev["x"], dev["y"]) == ([2.0, 1.0], [2], [70.0])
 
 
@@ -155,13 +119,13 @@ def test_an_undefined_score_is_called_so(value: float | None) -> None:
     page = bare(dev_before=value, dev_best=80.0, best_step=5, steps=10, curve=[{"step": 5, "dev": 80.0}])
     assert "dev, before undefined" in page.words
     assert "+" not in page.words
-    assert len(page.traces) == 2  # dev and its best, no line for the start
+    assert len(page.plots[0]) == 2  # dev and its best, no line for the start
     assert bare(dev_best=value, best_step=0).words.endswith("dev, best undefined score")
 
 
 def test_no_number_that_is_not_finite_reaches_the_plot() -> None:
     losses = [{"step": 1, "loss": float("inf")}, {"step": 2, "loss": 1.0}]
-    assert bare(losses=losses).traces[0]["y"] == [None, 1.0]
+    assert bare(losses=losses).plots[0][0]["y"] == [None, 1.0]
     assert bare(losses=losses[:1]).scripts == []
 
 
@@ -194,7 +158,7 @@ def test_texts_from_users_stay_texts(page: Page) -> None:
         assert planted in page.words
     assert not [script for script in page.scripts if script.startswith("alert")]
     # A hover text is HTML to plotly, so tags in it have to arrive there as entities.
-    assert page.traces[1]["hovertemplate"].endswith(f"<extra>{html.escape(REPORT['dev_metric'])} on dev</extra>")
+    assert page.plots[0][1]["hovertemplate"].endswith(f"<extra>{html.escape(REPORT['dev_metric'])} on dev</extra>")
 
 
 def test_a_text_that_is_no_utf_8_can_still_be_written(tmp_path: Path) -> None:
