@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from munjang.evaluate import statistics
+from munjang.evaluate.korean import korean
 from munjang.evaluate.table import Cell, Table
 from munjang.page import COLOURS, GREY, label, number
 
@@ -33,7 +34,7 @@ def intervals(table: Table) -> Any:
             name=label(name),
             x=[number(c.estimate.value) for c in cells],
             y=[sets.index(c.set) + shift for c in cells],
-            text=[f"{label(c.set)}, {c.main.label}" for c in cells],
+            text=[f"{label(c.set)}, {_in_both(c.main.label)}" for c in cells],
             mode="markers",
             marker={"size": 11, "color": colour(place), "symbol": place % 20},
             error_x={
@@ -105,7 +106,7 @@ def scatter(cells: Sequence[Cell], table: Table, shown: str) -> Any:
             visible=True if cell.label == shown else "legendonly",
             marker={"size": 6, "opacity": 0.45, "color": colour(table.labels.index(cell.label))},
             customdata=[["<br>".join(label(text) for text in _texts(cell, i))] for i in rows],
-            hovertemplate="%{customdata[0]}<br>gold %{x:.2f}, predicted %{y:.3f}<extra></extra>",
+            hovertemplate="%{customdata[0]}<br>정답 · gold %{x:.2f}, 예측 · predicted %{y:.3f}<extra></extra>",
         )
     figure.update_xaxes(title="정답 · gold")
     figure.update_yaxes(title="예측 · predicted")
@@ -178,7 +179,7 @@ def reliability(cells: Sequence[Cell], table: Table) -> Any:
                 "color": colour(table.labels.index(cell.label)),
             },
             customdata=counts,
-            hovertemplate="predicted %{x:.2f}, gold %{y:.2f}, %{customdata:,} pairs<extra></extra>",
+            hovertemplate="예측 · predicted %{x:.2f}, 정답 · gold %{y:.2f}, %{customdata:,} 쌍 · pairs<extra></extra>",
         )
         drawn += 1
     figure.update_xaxes(title="예측 · predicted", range=[-0.03, 1.03])
@@ -203,7 +204,7 @@ def unit_values(cells: Sequence[Cell], table: Table) -> Any:
             mode="lines",
             line={"color": colour(table.labels.index(cell.label)), "shape": "hv", "width": 2},
         )
-    figure.update_xaxes(title=label(cells[0].main.label))
+    figure.update_xaxes(title=_in_both(cells[0].main.label))
     figure.update_yaxes(title="이하의 비율 · share at or below", tickformat=".0%", range=[0, 1.02])
     return figure
 
@@ -259,6 +260,11 @@ def _plotly() -> Any:
     import plotly.graph_objects
 
     return plotly.graph_objects
+
+
+def _in_both(english: str) -> str:
+    """A name in a plot, which no language can be chosen in."""
+    return english if korean(english) == english else f"{korean(english)} · {english}"
 
 
 def _width(low: float | None, high: float | None) -> float:

@@ -201,6 +201,28 @@ def test_both_languages_say_the_same_things(page: Page) -> None:
     assert languages[::2] == ["ko"] * (len(languages) // 2)
 
 
+def test_a_korean_reader_sees_tasks_metrics_and_reasons_in_korean() -> None:
+    gold, texts = np.array([0.0, 1.0] * 10), [("가", "나")] * 20
+    subject = Subject("모델", "bi-encoder", "digest")
+    cells = [
+        Measurement(subject, name, name, "pair-classification", {"predicted": scores, "gold": gold}, texts)
+        for name, gold, scores in (("set", gold, gold), ("all", np.ones(20), gold))
+    ]
+    reasons = {("cross", "set"): "a cross-encoder has no vectors of single texts", ("cross", "all"): "새 이유"}
+    page = Page(report_page(compare(cells, resamples=200, reasons=reasons), "제목"))
+    for shown in (
+        "같은 뜻인지",
+        "평균 정밀도",
+        "정의되지 않음: 모든 쌍이 양성임",
+        "cross-encoder에는 문장 하나의 벡터가 없음",
+    ):
+        assert shown in page.of_language("ko")
+    for hidden in ("same or not", "average precision", "undefined: every pair is positive", "has no vectors"):
+        assert hidden not in page.of_language("ko")
+        assert hidden in page.of_language("en")
+    assert "새 이유" in page.of_language("ko")  # one that is not in the table is shown as it is
+
+
 def test_a_page_of_sets_without_a_value_is_still_a_page() -> None:
     assert "undefined: 1 row" in "".join(Page(report_page(evaluation({"one": 1}, ("a", "b")), "title")).text)
 
