@@ -63,20 +63,21 @@ def number(value: float | None, digits: int = 4) -> float | None:
     return None if value is None or not math.isfinite(value) else round(float(value), digits)
 
 
-def figure_html(figure: Any, name: str, height: int) -> str:
+def figure_html(figure: Any, name: str, height: int, top: int = 12) -> str:
     """A plotly figure as a part of a page.
 
     Args:
         figure: a `plotly.graph_objects.Figure`.
         name: its id in the page; a random one would make two pages of the same results differ.
         height: in pixels.
+        top: margin above it in pixels, for titles.
     """
     axis = {"gridcolor": GRID, "zeroline": False, "automargin": True}
     figure.update_xaxes(**axis)
     figure.update_yaxes(**axis)
     figure.update_layout(
         height=height,
-        margin={"l": 10, "r": 12, "t": 12, "b": 40},
+        margin={"l": 10, "r": 12, "t": top, "b": 40},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": GREY, "family": _FONT},
