@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,40 @@ def test_a_second_evaluation_measures_what_is_new_alone(
     assert second.cell("cross", SETS[0]).against.other == "bi"
     assert (out / "report.html").stat().st_size > 1_000_000
     assert json.loads((out / "results.json").read_text(encoding="utf-8")) == second.as_dict()
+
+
+CLASSES = "text\tlabel\n" + "".join(f"문장 {n}\t{n % 3}\n" for n in range(12))
+#: Model and set -> the settings that have it measured again.
+DEPENDS = {
+    ("bi", "support:dev"): {"similarities"},
+    ("bi", "pair-classification@support:dev"): set(),
+    ("bi", "support-search"): set(),
+    ("bi", "clustering@classes.tsv"): {"seed"},
+    ("cross", "support:dev"): {"symmetric"},
+    ("cross", "pair-classification@support:dev"): {"symmetric"},
+    ("both", "support-search"): {"rerank"},
+}
+
+
+def test_a_setting_has_measured_again_what_it_can_change_and_nothing_else(
+    tiny_bi: Path, tiny_cross: Path, tmp_path: Path, words: Words, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluating, "compare", partial(evaluating.compare, resamples=10))
+    Path("classes.tsv").write_text(CLASSES, encoding="utf-8")
+    models = {
+        "bi": str(tiny_bi),
+        "cross": str(tiny_cross),
+        "both": {"model": str(tiny_bi), "reranker": str(tiny_cross)},
+    }
+    sets = list(dict.fromkeys(name for _, name in DEPENDS))
+    first = api.evaluate(models, sets, "results").table
+    assert {(cell.label, cell.set) for cell in first.cells} == set(DEPENDS)
+    for setting, value in {"symmetric": False, "similarities": ["dot"], "rerank": 5, "seed": 7}.items():
+        words.measured.clear()
+        api.evaluate(models, sets, "results", **{setting: value})
+        again = {(label, name) for label, names in words.measured for name in names} & set(DEPENDS)
+        assert again == {cell for cell, settings in DEPENDS.items() if setting in settings}, setting
 
 
 def test_a_killed_evaluation_keeps_what_it_measured(
