@@ -189,3 +189,22 @@ def test_a_gate_of_unknown_names_stops_before_any_work(tiny_bi: Path, tmp_path: 
     with pytest.raises(ConfigError, match=r"gates\.toml: gate\[0\]\.model = 'x'.*gate\[0\]\.on = 'y'"):
         api.evaluate({"m": str(tiny_bi)}, ["support:dev"], tmp_path / "results", gate=gates)
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("models", "option", "words"),
+    [
+        (["bi"], {"rerank": 5}, "a bi-encoder with a cross-encoder behind it on retrieval"),
+        (["bi", "cross"], {"rerank": 5}, "without effect here: rerank = 5"),
+        (["bi"], {"symmetric": False}, "a cross-encoder on sts or pair-classification"),
+        (["cross"], {"similarities": ["dot"]}, "a bi-encoder on sts"),
+        (["bi"], {"baseline": "bi"}, "a second model"),
+    ],
+)
+def test_an_option_without_effect_is_refused(
+    models: list[str], option: dict, words: str, tiny_bi: Path, tiny_cross: Path, tmp_path: Path
+) -> None:
+    folders = {"bi": str(tiny_bi), "cross": str(tiny_cross)}
+    with pytest.raises(UsageError, match=words):
+        api.evaluate({name: folders[name] for name in models}, ["support:dev"], tmp_path / "results", **option)
+    assert not (tmp_path / "results").exists()
