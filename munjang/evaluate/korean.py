@@ -64,6 +64,10 @@ KOREAN: dict[str, str] = {
     "measured of an earlier model of this name": "이 이름의 예전 모델을 잰 것임",
     "measured on other rows of this name": "이 이름의 다른 행에서 잰 것임",
     "its measurement is damaged or gone": "잰 결과가 손상되었거나 없어짐",
+    # why the page has no figure of speed or size
+    "fewer than two models were measured": "잰 모델이 둘이 안 됨",
+    "no set has a value of each of these models": "이 모델들이 모두 값을 가진 데이터가 없음",
+    "texts, pairs and queries a second do not compare": "초당 문장, 쌍, 질의 수는 서로 견줄 수 없음",
 }
 
 

@@ -60,7 +60,7 @@ def frontier(table: Table, by: str) -> Any:
         table: of which only the sets count that every model was measured on.
         by: `speed` (texts or pairs a second) or `size` (megabytes of weights).
     """
-    points = _costs(table, by)
+    points, _ = _costs(table, by)
     if len(points) < 2:
         return None
     figure = _plotly().Figure()
@@ -90,6 +90,12 @@ def frontier(table: Table, by: str) -> Any:
     figure.update_xaxes(title=unit, type="log", dtick=float(np.log10(2)), tickformat=",.3~r")
     figure.update_yaxes(title="평균 · mean, x 100")
     return figure
+
+
+def no_frontier(table: Table, by: str) -> str:
+    """Why there is no figure of quality against a cost; empty where there is one, or one model alone."""
+    points, reason = _costs(table, by)
+    return reason if len(points) < 2 <= len(table.labels) else ""
 
 
 def scatter(cells: Sequence[Cell], table: Table, shown: str) -> Any:
@@ -275,10 +281,13 @@ def _texts(cell: Cell, unit: int) -> Sequence[str]:
     return cell.first.texts[unit] if len(cell.first.texts) else ()
 
 
-def _costs(table: Table, by: str) -> list[tuple[str, float, float]]:
+def _costs(table: Table, by: str) -> tuple[list[tuple[str, float, float]], str]:
     """(label, cost, mean of the main metrics) of the models with a cost, over the sets that all of these share.
 
     Of speeds only those of the most frequent unit count.
+
+    Returns:
+        The models, and why there are fewer than two where that is so.
     """
     costs = {}
     units = [speed.unit for name in table.labels if (speed := table.speed(name)) is not None]
@@ -289,12 +298,16 @@ def _costs(table: Table, by: str) -> list[tuple[str, float, float]]:
         cost = (speed and speed.per_second) if by == "speed" else (subject and subject.megabytes)
         if cost:
             costs[name] = float(cost)
+    if by == "speed" and len(costs) < 2 <= len(units):
+        return [], "texts, pairs and queries a second do not compare"
+    if len(costs) < 2:
+        return [], "fewer than two models were measured"
     cells = [[table.cell(name, one) for name in costs] for one in table.sets]
     shared = [row for row in cells if all(c is not None and c.estimate.value is not None for c in row)]
     if not shared:
-        return []
+        return [], "no set has a value of each of these models"
     means = np.mean([[c.estimate.value for c in row if c is not None] for row in shared], axis=0)
-    return [(name, cost, float(mean)) for (name, cost), mean in zip(costs.items(), means, strict=True)]
+    return [(name, cost, float(mean)) for (name, cost), mean in zip(costs.items(), means, strict=True)], ""
 
 
 def _dominates(one: tuple[str, float, float], other: tuple[str, float, float], better: Any) -> bool:

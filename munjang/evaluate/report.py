@@ -34,7 +34,9 @@ class Plot:
 
     korean: str
     english: str
-    html: str
+    html: str = ""
+    missing: str = ""
+    """Why there is no figure under these words."""
 
 
 @dataclass
@@ -116,8 +118,8 @@ def report_page(table: Table, title: str, changed: Sequence[Change] = ()) -> str
     """The page: the table with its verdicts, quality against cost, and what each set shows about the models."""
     overview = [
         Plot("구간", "Intervals", figure_html(plots.intervals(table), "intervals", _band_height(table))),
-        *_optional("속도와 품질", "Quality against speed", plots.frontier(table, "speed"), "by-speed"),
-        *_optional("크기와 품질", "Quality against size", plots.frontier(table, "size"), "by-size"),
+        *_frontier("속도와 품질", "Quality against speed", table, "speed"),
+        *_frontier("크기와 품질", "Quality against size", table, "size"),
     ]
     return render_page(
         "munjang.evaluate",
@@ -157,6 +159,13 @@ def _band_height(table: Table) -> int:
 
 def _optional(korean: str, english: str, figure: Any, name: str, height: int = 400) -> list[Plot]:
     return [] if figure is None else [Plot(korean, english, figure_html(figure, name, height))]
+
+
+def _frontier(korean: str, english: str, table: Table, by: str) -> list[Plot]:
+    missing = plots.no_frontier(table, by)
+    if missing:
+        return [Plot(korean, english, missing=missing)]
+    return _optional(korean, english, plots.frontier(table, by), f"by-{by}")
 
 
 def _highest(table: Table, name: str) -> float | None:

@@ -227,6 +227,28 @@ def test_a_page_of_sets_without_a_value_is_still_a_page() -> None:
     assert "undefined: 1 row" in "".join(Page(report_page(evaluation({"one": 1}, ("a", "b")), "title")).text)
 
 
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ([("a", "one"), ("b", "two")], "no set has a value of each of these models"),
+        ([("a", "one"), ("b", "one")], ""),
+        ([("a", "one")], ""),
+    ],
+)
+def test_a_figure_of_cost_that_is_not_there_is_said(cells: list[tuple[str, str]], said: str) -> None:
+    page = Page(report_page(compare([measured(*cell, 31, 0) for cell in cells], resamples=200), "title"))
+    assert page.of_language("en").count(f"no figure: {said}") == (2 if said else 0)
+    assert ("by-size" in " ".join(page.scripts[1:])) is (not said and len(cells) > 1)
+
+
+def test_speeds_of_different_units_do_not_vanish_without_a_word() -> None:
+    cells = [measured("bi", "set", 31, 0), measured("cross", "set", 31, 1)]
+    cells[1].speed = Speed(9.0, 2.0, "pairs")
+    page = Page(report_page(compare(cells, resamples=200), "title"))
+    assert "no figure: texts, pairs and queries a second do not compare" in page.of_language("en")
+    assert "Quality against size no figure" not in page.of_language("en")
+
+
 def test_the_pairs_furthest_off_come_first() -> None:
     one = measured("bi", "set", 60, 0)
     one.columns["predicted"] = one.columns["gold"].copy()
