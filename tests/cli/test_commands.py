@@ -40,6 +40,31 @@ def test_help_needs_no_model_libraries() -> None:
         assert f"'{module}'" not in finished.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["run", "RECIPE", "--out", "taken"], "name another folder"),
+        (["evaluate", "MODEL", "--on", "support:dev", "--out", "taken"], "name another folder"),
+        (["doctor", "support:dev", "--out", "taken/below"], "name another folder"),
+        (["convert", "MODEL", "--to", "sts", "--out", "taken"], "name a new one with --out"),
+    ],
+)
+def test_a_file_where_a_folder_is_to_be_made_has_a_next_step(
+    arguments: list[str], hint: str, run: Run, tiny_bi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("taken").write_text("mine", encoding="utf-8")
+    Path("r.toml").write_text(
+        'name = "r"\n[[stage]]\nname = "look"\nkind = "doctor"\ndata = ["support:dev"]\n', encoding="utf-8"
+    )
+    status, _, errors = run(*({"MODEL": tiny_bi, "RECIPE": "r.toml"}.get(a, a) for a in arguments))
+    assert status in (74, 78)
+    assert is_one_message(errors)
+    assert hint in errors
+    assert "MB free" not in errors
+    assert Path("taken").read_text(encoding="utf-8") == "mine"
+
+
 def test_help_lists_every_verb_and_exit_status(run: Run) -> None:
     status, printed, _ = run("--help")
     assert status == 0
