@@ -231,7 +231,10 @@ def from_os_error(error: OSError, where: object, *, doing: str) -> MunjangError:
         return MissingInputError("no such file or folder", where=where, hint="check the spelling of the path")
     if isinstance(error, IsADirectoryError | NotADirectoryError) and doing != "write":
         return MissingInputError(f"cannot {doing}: {error.strerror}", where=where)
+    in_the_way = "a file stands where a folder is needed: name another folder, or move the file away"
     hints = {
+        errno.EEXIST: in_the_way,
+        errno.ENOTDIR: in_the_way,
         errno.ENOSPC: "free some space and run the same command again; nothing that was finished is lost",
         errno.EDQUOT: "free some space within your quota and run the same command again",
         errno.EFBIG: "raise the limit on file sizes (ulimit -f) and run the same command again",

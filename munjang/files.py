@@ -8,6 +8,7 @@ not exist for Munjang. After a power cut there is the old state or the new one, 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import glob
 import hashlib
@@ -182,6 +183,8 @@ def _flush_folder(folder: Path) -> None:
 
 def _with_free_space(error: OSError, path: Path) -> MunjangError:
     translated = from_os_error(error, error.filename or path, doing="write")
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return translated  # space is not what is lacking
     with contextlib.suppress(OSError):
         translated.got = f"{shutil.disk_usage(path.parent).free / 1e6:,.0f} MB free on that disk"
         translated.args = (translated.sentence(),)

@@ -35,8 +35,17 @@ def render_page(package: str, template: str, **values: Any) -> str:
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader(loaders), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    environment.globals["t"] = _in_both
+    environment.globals["t"] = in_both
     return environment.get_template(template).render(plotly=_plot_library() if values.get("plots") else "", **values)
+
+
+def in_both(korean: str, english: str) -> Any:
+    """Both languages, of which the style sheet shows the one that the reader chose; once what is the same in both."""
+    from markupsafe import Markup, escape
+
+    if korean == english:
+        return escape(english)
+    return Markup('<span lang="ko">{}</span><span lang="en">{}</span>').format(korean, english)
 
 
 def write_page(path: Path, page: str) -> None:
@@ -54,20 +63,21 @@ def number(value: float | None, digits: int = 4) -> float | None:
     return None if value is None or not math.isfinite(value) else round(float(value), digits)
 
 
-def figure_html(figure: Any, name: str, height: int) -> str:
+def figure_html(figure: Any, name: str, height: int, top: int = 12) -> str:
     """A plotly figure as a part of a page.
 
     Args:
         figure: a `plotly.graph_objects.Figure`.
         name: its id in the page; a random one would make two pages of the same results differ.
         height: in pixels.
+        top: margin above it in pixels, for titles.
     """
     axis = {"gridcolor": GRID, "zeroline": False, "automargin": True}
     figure.update_xaxes(**axis)
     figure.update_yaxes(**axis)
     figure.update_layout(
         height=height,
-        margin={"l": 10, "r": 12, "t": 12, "b": 40},
+        margin={"l": 10, "r": 12, "t": top, "b": 40},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": GREY, "family": _FONT},
@@ -77,13 +87,6 @@ def figure_html(figure: Any, name: str, height: int) -> str:
     )
     config = {"responsive": True, "displayModeBar": False}
     return figure.to_html(full_html=False, include_plotlyjs=False, config=config, div_id=name)
-
-
-def _in_both(korean: str, english: str) -> Any:
-    """Both languages; the style sheet shows the one that the reader chose."""
-    from markupsafe import Markup
-
-    return Markup('<span lang="ko">{}</span><span lang="en">{}</span>').format(korean, english)
 
 
 def _plot_library() -> str:

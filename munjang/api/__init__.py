@@ -3,26 +3,36 @@
 Heavy libraries are imported when a verb runs, not when this package is.
 """
 
-from munjang.api.converting import convert
-from munjang.api.evaluating import evaluate, report
-from munjang.api.examining import doctor, examine
-from munjang.api.naming import checked_options, name_data, name_sets
-from munjang.api.runs import RunResult, explain, run, run_stage
-from munjang.api.searching import find_index, search
+from __future__ import annotations
 
-__all__ = [
-    "RunResult",
-    "checked_options",
-    "convert",
-    "doctor",
-    "evaluate",
-    "examine",
-    "explain",
-    "find_index",
-    "name_data",
-    "name_sets",
-    "report",
-    "run",
-    "run_stage",
-    "search",
-]
+from importlib import import_module
+from typing import Any
+
+_PUBLIC = {
+    "RunResult": "runs",
+    "checked_options": "naming",
+    "convert": "converting",
+    "doctor": "examining",
+    "evaluate": "evaluating",
+    "examine": "examining",
+    "explain": "runs",
+    "find_index": "searching",
+    "name_data": "naming",
+    "name_sets": "naming",
+    "report": "evaluating",
+    "run": "runs",
+    "run_stage": "runs",
+    "search": "searching",
+}
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    # A verb's help needs none of the others: names load their modules on first use.
+    if name in _PUBLIC:
+        return getattr(import_module(f"munjang.api.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module 'munjang.api' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -11,6 +11,7 @@ from munjang.api.runs import require_new
 from munjang.config.recipe import Recipe
 from munjang.errors import Option, Phrase, UsageError
 from munjang.files import new_directory
+from munjang.models.folder import model_kind, read_modules
 from munjang.models.pieces import require_scripts
 from munjang.models.source import resolve_model
 from munjang.pipeline.stage import Context
@@ -67,6 +68,8 @@ def convert(
     require_new(target)
     require_scripts(keep_scripts)
     folder = resolve_model(model, Path.cwd())
+    if to == "bi" and max_length is None:
+        _require_other_kind(folder, {"to": to, "pooling": pooling}, bool(trim_vocab))
     names, specs = name_data([*trim_vocab, *held_out], settings)
     context = Context(Recipe("convert", "convert", seed, specs, ()), Path.cwd(), {}, "cpu", show.progress, show.say)
     split = len(trim_vocab)
@@ -76,6 +79,18 @@ def convert(
     with new_directory(target, model=model, to=to) as place:
         reports = write_converted(folder, place, to, head, trim, show.say)
     return {**reports, "read": context.readings}
+
+
+def _require_other_kind(folder: Path, options: dict[str, Any], trimmed: bool) -> None:
+    """Refuse to make a bi-encoder of one; a bare transformer has no vectors of its own yet."""
+    if model_kind(folder) == "bi-encoder" and read_modules(folder):
+        idle = [Phrase("{}", Option(name, value)) for name, value in options.items() if value is not None]
+        raise UsageError(
+            Phrase("without effect here: {}", Phrase.joined(", ", idle)),
+            where=folder,
+            got="a bi-encoder already",
+            hint="leave it out" if trimmed else "name another task, or use the model as it is",
+        )
 
 
 def _require_effect(

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from munjang.api.naming import checked_options, name_sets
 from munjang.api.runs import stage_alone
+from munjang.errors import Option, Phrase, UsageError
 from munjang.evaluate.options import EvaluateOptions
+from munjang.evaluate.tasks import REACH, reaches
 from munjang.files import lock
 from munjang.progress import QUIET, Show
 
 if TYPE_CHECKING:
     from munjang.evaluate.changes import Change
     from munjang.evaluate.gate import Outcome
+    from munjang.evaluate.sets import EvalSet, ModelSpec
     from munjang.evaluate.table import Table
 
 
@@ -66,6 +69,7 @@ def evaluate(
     Raises:
         DataError: `out` holds something else, or a set cannot be read. LockedError: `out` is in use.
         ConfigError, MissingInputError, UnavailableError: an option is wrong, or a model or a set is not there.
+        UsageError: an option would have no effect on these models and sets.
     """
     from munjang.evaluate.gate import check_gates, load_gates
     from munjang.evaluate.results import Results
@@ -78,10 +82,34 @@ def evaluate(
     gates = [] if gate is None else load_gates(Path(gate), list(models), [one.label for one in options.on])
     context, _ = stage_alone(options, data, seed, device, show, title)
     loaded = load_models(options, context), load_sets(options, context)
+    _require_effect(options, *loaded)
     with lock(results.folder, "evaluation"):
         results.tidy()
         table, changed = evaluate_into(results, *loaded, options, context)
     return Evaluated(table, changed, check_gates(gates, table))
+
+
+def _require_effect(options: EvaluateOptions, models: Sequence[ModelSpec], sets: Sequence[EvalSet]) -> None:
+    """Refuse options that were changed and would change nothing here."""
+    if options.baseline is not None and len(models) == 1:
+        raise UsageError(
+            Phrase("without effect here: {}", Option("baseline", options.baseline)), expected="a second model"
+        )
+    cells = [(one.task, run.kind) for one in sets for model in models for run in model.runs]
+    changed = {name: value for name in REACH if (value := _changed(options, name)) is not None}
+    idle = [name for name in changed if not any(reaches(name, *cell) for cell in cells)]
+    if idle:
+        raise UsageError(
+            Phrase("without effect here: {}", Phrase.joined(", ", (Phrase("{}", Option(n, changed[n])) for n in idle))),
+            expected="; ".join(str(REACH[name]) for name in idle),
+        )
+
+
+def _changed(options: EvaluateOptions, name: str) -> Any:
+    """The value of an option where it is not the default; else None."""
+    value = getattr(options, name, None)
+    field = EvaluateOptions.model_fields.get(name)
+    return None if field is None or value == field.get_default(call_default_factory=True) else value
 
 
 def report(

@@ -59,6 +59,7 @@ def examine(
         UsageError: nothing to look at, or an option would have no effect. ConfigError: `out` exists.
         MissingInputError, UnavailableError: what was named is not there. DataError: not one set can be read.
     """
+    from munjang.data.lint import without_repeats
     from munjang.stages.examining import Examination
     from munjang.stages.examining import examine as examine_sets
 
@@ -79,6 +80,7 @@ def examine(
         found = examine_sets(context, names, models, teacher, known=known_tests)
     if recipe is not None:
         found = found.merged(_examine_recipe(Path(recipe), known_tests, show))
+    found.findings = without_repeats(found.findings)
     if out is not None:
         with new_directory(Path(out), kind="doctor") as folder:
             found.write(folder, " · ".join(["doctor", *data, *map(str, filter(None, (model, recipe)))][:6]))

@@ -177,7 +177,7 @@ def stage_alone(
 def require_new(target: Path) -> None:
     if target.exists():
         raise ConfigError(
-            "this folder exists already",
+            "this folder exists already" if target.is_dir() else "a file of this name exists already",
             where=target,
             hint=Phrase("name a new one with {}, or delete it", Option("out")),
         )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from rich.markup import escape
 
 from munjang import api
 from munjang.cli.output import Common, Reading, print_json, relative, showing, stdout
-from munjang.data.lint import SEVERITIES, Finding
+
+if TYPE_CHECKING:
+    from munjang.data.lint import Finding
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
@@ -37,6 +39,8 @@ def doctor(
         fail_on: The least severity that makes the exit status 1.
         out: Folder to make, with findings.json and report.html; must not exist.
     """
+    from munjang.data.lint import SEVERITIES
+
     common = common or Common()
     with showing(common.json) as show:
         found = api.examine(

@@ -11,7 +11,6 @@ from rich.markup import escape
 from munjang import api
 from munjang.cli.output import GATE_FAILED, Common, Reading, Running, print_json, relative, showing, stdout, table
 from munjang.errors import UsageError
-from munjang.evaluate.naming import read_model
 from munjang.evaluate.options import Similarity
 from munjang.text import printable
 
@@ -101,6 +100,8 @@ def report(
 
 
 def _labelled(models: tuple[str, ...]) -> dict[str, Any]:
+    from munjang.evaluate.naming import read_model
+
     if not models:
         raise UsageError("name at least one model")
     labelled = dict(read_model(m) for m in models)

@@ -193,5 +193,11 @@ def relative(path: Path) -> str:
 
 
 def program() -> str:
-    """How the user starts this program: `munjang` where the shell finds it, else the file that was started."""
+    """How the user starts this program again: `python -m munjang` where it was started so, `munjang` where the shell finds
+    it, else the file that was started."""
+    started = Path(sys.argv[0])
+    if (started.parent.name, started.name) == ("munjang", "__main__.py"):
+        # The shell's python may be another one, without this package; resolving the link would leave the environment.
+        found = (name for name in ("python", "python3") if shutil.which(name) == sys.executable)
+        return f"{next(found, escape(sys.executable))} -m munjang"
     return "munjang" if shutil.which("munjang") else relative(Path(sys.argv[0]))

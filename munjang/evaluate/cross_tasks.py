@@ -24,11 +24,8 @@ from munjang.evaluate.bi_tasks import (
 from munjang.evaluate.outputs import PairLogits
 from munjang.evaluate.rankings import Judged
 from munjang.evaluate.sets import EvalSet
-from munjang.evaluate.tasks import TASKS
+from munjang.evaluate.tasks import TASKS, UNORDERED
 from munjang.models.settings import nli_order
-
-#: Tasks in which two texts change places without a change of meaning.
-_UNORDERED = ("sts", "pair-classification")
 
 
 def require_able(task: str, head: str | None) -> None:
@@ -61,7 +58,7 @@ def set_pairs(one: EvalSet) -> list[Pair]:
 def shown_pairs(one: EvalSet, settings: Settings) -> list[Pair]:
     """The pairs that the model has to see: also turned round where the order means nothing and `symmetric` is set."""
     pairs = set_pairs(one)
-    return pairs + [(b, a) for a, b in pairs] if settings.symmetric and one.task in _UNORDERED else pairs
+    return pairs + [(b, a) for a, b in pairs] if settings.symmetric and one.task in UNORDERED else pairs
 
 
 def cross_outcome(one: EvalSet, logits: PairLogits, scorer: Scorer, settings: Settings) -> Outcome:
@@ -73,7 +70,7 @@ def cross_outcome(one: EvalSet, logits: PairLogits, scorer: Scorer, settings: Se
     pairs = set_pairs(one)
     if one.task == "nli":
         return _nli(one, logits.of(pairs), scorer)
-    if one.task in _UNORDERED:
+    if one.task in UNORDERED:
         predicted = logits.scores(pairs, settings.symmetric).astype(np.float64)
         if one.task == "pair-classification":
             return pair_classes(one, predicted)

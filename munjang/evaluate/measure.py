@@ -31,7 +31,7 @@ from munjang.evaluate.outputs import PairLogits, Vectors, median_ms
 from munjang.evaluate.rankings import DEPTH, Judged, judged_queries
 from munjang.evaluate.sets import EvalSet, ModelSpec, Run
 from munjang.evaluate.textmap import text_map
-from munjang.models.folder import model_kind, require_kind
+from munjang.models.folder import require_kind
 from munjang.models.settings import cross_task
 from munjang.models.weights import model_size
 from munjang.progress import Progress, silent
@@ -100,7 +100,7 @@ class _MeasuredRun:
         self, label: str, run: Run, settings: Settings, device: str, progress: Callable[[str], Progress]
     ) -> None:
         self.run, self.settings, self.device = run, settings, device
-        self.kind = "retrieve+rerank" if run.reranker else model_kind(run.folder)
+        self.kind = run.kind
         self.subject = _subject(label, run, self.kind)
         self.progress = lambda doing: progress(f"{doing} {label}")
 

@@ -21,7 +21,6 @@ from munjang.config.recipe import (
 )
 from munjang.errors import ConfigError, MunjangError, Option, Phrase
 from munjang.evaluate.naming import read_set
-from munjang.evaluate.tasks import TASKS
 
 TaskName = Literal[
     "sts",
@@ -173,6 +172,8 @@ class EvaluateOptions(StageOptions):
 
     def require_inputs(self, inputs: Mapping[str, Input]) -> None:
         """Refuse a task that the rows of a set are not made for; see `StageOptions`."""
+        from munjang.evaluate.tasks import TASKS  # with NumPy, which a help text can do without
+
         for number, one in enumerate(self.on):
             known = inputs.get(f"on[{number}].data")
             if known is not None and one.task is not None and TASKS[one.task].kind != known.kind:

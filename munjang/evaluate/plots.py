@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from munjang.evaluate import statistics
+from munjang.evaluate.korean import korean
 from munjang.evaluate.table import Cell, Table
 from munjang.page import COLOURS, GREY, label, number
 
@@ -33,7 +34,7 @@ def intervals(table: Table) -> Any:
             name=label(name),
             x=[number(c.estimate.value) for c in cells],
             y=[sets.index(c.set) + shift for c in cells],
-            text=[f"{label(c.set)}, {c.main.label}" for c in cells],
+            text=[f"{label(c.set)}, {_in_both(c.main.label)}" for c in cells],
             mode="markers",
             marker={"size": 11, "color": colour(place), "symbol": place % 20},
             error_x={
@@ -59,7 +60,7 @@ def frontier(table: Table, by: str) -> Any:
         table: of which only the sets count that every model was measured on.
         by: `speed` (texts or pairs a second) or `size` (megabytes of weights).
     """
-    points = _costs(table, by)
+    points, _ = _costs(table, by)
     if len(points) < 2:
         return None
     figure = _plotly().Figure()
@@ -91,6 +92,12 @@ def frontier(table: Table, by: str) -> Any:
     return figure
 
 
+def no_frontier(table: Table, by: str) -> str:
+    """Why there is no figure of quality against a cost; empty where there is one, or one model alone."""
+    points, reason = _costs(table, by)
+    return reason if len(points) < 2 <= len(table.labels) else ""
+
+
 def scatter(cells: Sequence[Cell], table: Table, shown: str) -> Any:
     """Gold scores against predicted ones; the legend switches the models, `shown` is on at first."""
     figure = _plotly().Figure()
@@ -105,7 +112,7 @@ def scatter(cells: Sequence[Cell], table: Table, shown: str) -> Any:
             visible=True if cell.label == shown else "legendonly",
             marker={"size": 6, "opacity": 0.45, "color": colour(table.labels.index(cell.label))},
             customdata=[["<br>".join(label(text) for text in _texts(cell, i))] for i in rows],
-            hovertemplate="%{customdata[0]}<br>gold %{x:.2f}, predicted %{y:.3f}<extra></extra>",
+            hovertemplate="%{customdata[0]}<br>정답 · gold %{x:.2f}, 예측 · predicted %{y:.3f}<extra></extra>",
         )
     figure.update_xaxes(title="정답 · gold")
     figure.update_yaxes(title="예측 · predicted")
@@ -178,7 +185,7 @@ def reliability(cells: Sequence[Cell], table: Table) -> Any:
                 "color": colour(table.labels.index(cell.label)),
             },
             customdata=counts,
-            hovertemplate="predicted %{x:.2f}, gold %{y:.2f}, %{customdata:,} pairs<extra></extra>",
+            hovertemplate="예측 · predicted %{x:.2f}, 정답 · gold %{y:.2f}, %{customdata:,} 쌍 · pairs<extra></extra>",
         )
         drawn += 1
     figure.update_xaxes(title="예측 · predicted", range=[-0.03, 1.03])
@@ -203,7 +210,7 @@ def unit_values(cells: Sequence[Cell], table: Table) -> Any:
             mode="lines",
             line={"color": colour(table.labels.index(cell.label)), "shape": "hv", "width": 2},
         )
-    figure.update_xaxes(title=label(cells[0].main.label))
+    figure.update_xaxes(title=_in_both(cells[0].main.label))
     figure.update_yaxes(title="이하의 비율 · share at or below", tickformat=".0%", range=[0, 1.02])
     return figure
 
@@ -261,6 +268,11 @@ def _plotly() -> Any:
     return plotly.graph_objects
 
 
+def _in_both(english: str) -> str:
+    """A name in a plot, which no language can be chosen in."""
+    return english if korean(english) == english else f"{korean(english)} · {english}"
+
+
 def _width(low: float | None, high: float | None) -> float:
     return 0.0 if low is None or high is None else round(high - low, 4)
 
@@ -269,10 +281,13 @@ def _texts(cell: Cell, unit: int) -> Sequence[str]:
     return cell.first.texts[unit] if len(cell.first.texts) else ()
 
 
-def _costs(table: Table, by: str) -> list[tuple[str, float, float]]:
+def _costs(table: Table, by: str) -> tuple[list[tuple[str, float, float]], str]:
     """(label, cost, mean of the main metrics) of the models with a cost, over the sets that all of these share.
 
     Of speeds only those of the most frequent unit count.
+
+    Returns:
+        The models, and why there are fewer than two where that is so.
     """
     costs = {}
     units = [speed.unit for name in table.labels if (speed := table.speed(name)) is not None]
@@ -283,12 +298,16 @@ def _costs(table: Table, by: str) -> list[tuple[str, float, float]]:
         cost = (speed and speed.per_second) if by == "speed" else (subject and subject.megabytes)
         if cost:
             costs[name] = float(cost)
+    if by == "speed" and len(costs) < 2 <= len(units):
+        return [], "texts, pairs and queries a second do not compare"
+    if len(costs) < 2:
+        return [], "fewer than two models were measured"
     cells = [[table.cell(name, one) for name in costs] for one in table.sets]
     shared = [row for row in cells if all(c is not None and c.estimate.value is not None for c in row)]
     if not shared:
-        return []
+        return [], "no set has a value of each of these models"
     means = np.mean([[c.estimate.value for c in row if c is not None] for row in shared], axis=0)
-    return [(name, cost, float(mean)) for (name, cost), mean in zip(costs.items(), means, strict=True)]
+    return [(name, cost, float(mean)) for (name, cost), mean in zip(costs.items(), means, strict=True)], ""
 
 
 def _dominates(one: tuple[str, float, float], other: tuple[str, float, float], better: Any) -> bool:

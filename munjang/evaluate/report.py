@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ import numpy as np
 
 from munjang.evaluate import plots
 from munjang.evaluate.changes import Change
+from munjang.evaluate.korean import korean
 from munjang.evaluate.statistics import RESAMPLES
 from munjang.evaluate.table import ALPHA, Cell, Comparison, Estimate, Table
 from munjang.evaluate.tasks import TASKS
 from munjang.files import write_bytes, write_json
-from munjang.page import figure_html, render_page, write_page
+from munjang.page import figure_html, in_both, render_page, write_page
 
 JSON_FILE, CSV_FILE, PAGE_FILE = "results.json", "results.csv", "report.html"
 _WORST = 50
@@ -33,7 +34,9 @@ class Plot:
 
     korean: str
     english: str
-    html: str
+    html: str = ""
+    missing: str = ""
+    """Why there is no figure under these words."""
 
 
 @dataclass
@@ -98,16 +101,16 @@ def _digits(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def format_estimate(estimate: Estimate | None, signed: bool = False) -> str:
-    """`81.36 [79.1, 83.2]`, or the reason why there is no number."""
+def format_estimate(estimate: Estimate | None, signed: bool = False, say: Callable[[str], str] = str) -> str:
+    """`81.36 [79.1, 83.2]`, or the reason why there is no number, in the words that `say` gives for English ones."""
     if estimate is None:
         return "-"
     if estimate.value is None:
-        return f"undefined: {estimate.reason}"
+        return f"{say('undefined')}: {say(estimate.reason)}"
     sign = "+" if signed else ""
     text = f"{estimate.value:{sign}.2f}"
     if estimate.low is None or estimate.high is None:
-        return f"{text} ({estimate.reason})"
+        return f"{text} ({say(estimate.reason)})"
     return f"{text} [{estimate.low:{sign}.1f}, {estimate.high:{sign}.1f}]"
 
 
@@ -115,8 +118,8 @@ def report_page(table: Table, title: str, changed: Sequence[Change] = ()) -> str
     """The page: the table with its verdicts, quality against cost, and what each set shows about the models."""
     overview = [
         Plot("구간", "Intervals", figure_html(plots.intervals(table), "intervals", _band_height(table))),
-        *_optional("속도와 품질", "Quality against speed", plots.frontier(table, "speed"), "by-speed"),
-        *_optional("크기와 품질", "Quality against size", plots.frontier(table, "size"), "by-size"),
+        *_frontier("속도와 품질", "Quality against speed", table, "speed"),
+        *_frontier("크기와 품질", "Quality against size", table, "size"),
     ]
     return render_page(
         "munjang.evaluate",
@@ -130,9 +133,14 @@ def report_page(table: Table, title: str, changed: Sequence[Change] = ()) -> str
         highest={name: _highest(table, name) for name in table.sets},
         alpha=ALPHA,
         resamples=RESAMPLES,
-        estimate=format_estimate,
+        estimate=_estimate_in_both,
+        said=lambda english: in_both(korean(english), english),
         quantity=format_quantity,
     )
+
+
+def _estimate_in_both(estimate: Estimate | None, signed: bool = False) -> Any:
+    return in_both(format_estimate(estimate, signed, korean), format_estimate(estimate, signed))
 
 
 def format_quantity(value: float | None) -> str:
@@ -151,6 +159,13 @@ def _band_height(table: Table) -> int:
 
 def _optional(korean: str, english: str, figure: Any, name: str, height: int = 400) -> list[Plot]:
     return [] if figure is None else [Plot(korean, english, figure_html(figure, name, height))]
+
+
+def _frontier(korean: str, english: str, table: Table, by: str) -> list[Plot]:
+    missing = plots.no_frontier(table, by)
+    if missing:
+        return [Plot(korean, english, missing=missing)]
+    return _optional(korean, english, plots.frontier(table, by), f"by-{by}")
 
 
 def _highest(table: Table, name: str) -> float | None:
@@ -199,7 +214,7 @@ def _pair_plots(table: Table, cells: list[Cell], shown: Cell, place: int) -> lis
     found.append(Plot(f"정답별 점수 분포: {shown.label}", f"Scores by gold: {shown.label}", by_label))
     crosses = [c for c in cells if c.first.subject.kind == "cross-encoder"]
     return found + _optional(
-        "교차 인코더 점수의 신뢰도",
+        "cross-encoder 점수의 신뢰도",
         "Reliability of cross-encoders",
         plots.reliability(crosses, table),
         f"reliable-{place}",

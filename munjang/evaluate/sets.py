@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from munjang.data.rows import Document, LabelledText, Qrel, sentences_of
 from munjang.evaluate.tasks import TASKS
 from munjang.files import canonical_json, digest_bytes
-from munjang.models.folder import fingerprint_model
+from munjang.models.folder import fingerprint_model, model_kind
 
 
 class RetrievalRows(NamedTuple):
@@ -71,6 +71,11 @@ class Run:
     def folders(self) -> list[Path]:
         """Of all its weights."""
         return [self.folder, *([self.reranker] if self.reranker else [])]
+
+    @property
+    def kind(self) -> str:
+        """`bi-encoder`, `cross-encoder`, or `retrieve+rerank`."""
+        return "retrieve+rerank" if self.reranker else model_kind(self.folder)
 
     @cached_property
     def fingerprint(self) -> str:

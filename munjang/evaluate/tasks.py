@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -180,6 +181,36 @@ TASKS: dict[str, Task] = {
         ),
     )
 }
+
+
+#: Tasks in which two texts change places without a change of meaning.
+UNORDERED = ("sts", "pair-classification")
+
+
+class Reach(NamedTuple):
+    """The measurements that a setting can change."""
+
+    tasks: tuple[str, ...]
+    model_kind: str
+
+    def __str__(self) -> str:
+        """Such as `a bi-encoder on sts`."""
+        model = {"retrieve+rerank": "a bi-encoder with a cross-encoder behind it"}
+        return f"{model.get(self.model_kind, f'a {self.model_kind}')} on {' or '.join(self.tasks)}"
+
+
+#: Settings of an evaluation; a measurement that one does not reach is the same under each of its values.
+REACH = {
+    "symmetric": Reach(UNORDERED, "cross-encoder"),
+    "similarities": Reach(("sts",), "bi-encoder"),
+    "rerank": Reach(("retrieval",), "retrieve+rerank"),
+    "seed": Reach(("clustering", "classification"), "bi-encoder"),
+}
+
+
+def reaches(setting: str, task: str, model_kind: str) -> bool:
+    """True if a setting can change what a kind of model does on a task."""
+    return task in REACH[setting].tasks and model_kind == REACH[setting].model_kind
 
 
 def task_of(kind: str) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from munjang.data.lint import Finding
+from munjang.data.lint.findings import counted
 from munjang.data.rows import LabelledPair, RankedList, ScoredPair, Triplet, pairs_of, sentences_of
 from munjang.errors import DataError
 from munjang.models.folder import model_kind, read_settings
@@ -160,9 +161,8 @@ def lint_tokens(name: str, statistics: TokenStatistics) -> list[Finding]:
         remedy = "choose a model whose vocabulary has words of this language"
         findings.append(Finding("warning", "fragmented-tokens", name, message, remedy=remedy))
     if statistics.too_long:
-        message = (
-            f"{statistics.too_long:,} of {statistics.texts:,} texts exceed {statistics.limit} tokens and will be cut"
-        )
+        cut = counted(statistics.too_long, "texts exceeds", "texts exceed", statistics.texts)
+        message = f"{cut} {statistics.limit} tokens and will be cut"
         example = f"{printable(statistics.longest_example, 80)} ({statistics.longest:,} tokens)"
         findings.append(Finding("warning", "truncation", name, message, example, "split long texts into passages"))
     return findings

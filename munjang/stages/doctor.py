@@ -44,11 +44,12 @@ def run_doctor(options: DoctorOptions, context: Context, out: Path) -> dict[str,
     Raises:
         DataError: a finding is an error, and the options do not say to go on.
     """
-    from munjang.data.lint import count_by_severity
+    from munjang.data.lint import count_by_severity, without_repeats
     from munjang.stages.examining import examine
 
     models = [] if options.model is None else [options.model]
     found = examine(context, options.data, models, options.teacher, known=options.known_tests)
+    found.findings = without_repeats(found.findings)
     for finding in found.findings:
         context.say(f"  {finding.severity}: {finding.where}: {finding.message}")
     counts = count_by_severity(found.findings)

@@ -19,6 +19,7 @@ from munjang.evaluate.results import Results, measurement_key, renamed
 from munjang.evaluate.retrieval import ndcg, reciprocal_rank
 from munjang.evaluate.sets import EvalSet, ModelSpec, Run
 from munjang.evaluate.table import Table
+from munjang.evaluate.tasks import reaches
 from munjang.files import write_json
 from munjang.index.options import SearchOptions
 from munjang.index.search import Answer, Searcher
@@ -90,11 +91,14 @@ def _measured(
 
 
 def _key(run: Run, one: EvalSet, options: EvaluateOptions, context: Context) -> str:
-    how: dict[str, Any] = {"symmetric": options.symmetric, "similarities": sorted(options.similarities)}
-    if one.task == "retrieval":
-        how["rerank"] = options.rerank
-    if one.task in ("clustering", "classification"):
-        how["seed"] = context.recipe.seed
+    """What a measurement depends on: settings that cannot change it would only have it made again."""
+    settings = {
+        "symmetric": options.symmetric,
+        "similarities": sorted(options.similarities),
+        "rerank": options.rerank,
+        "seed": context.recipe.seed,
+    }
+    how = {name: value for name, value in settings.items() if reaches(name, one.task, run.kind)}
     return measurement_key(run.fingerprint, one.fingerprint, one.task, how)
 
 

@@ -12,6 +12,7 @@ from munjang.augment.options import LabelOptions, MineOptions
 from munjang.config.load import RecipeError, load_recipe
 from munjang.config.recipe import DATA_PREFIX, STAGE_PREFIX, Input, Recipe, StageOptions
 from munjang.data.lint import Finding, by_severity, conflicting_sets, lint_set, near_leakage
+from munjang.data.lint.findings import counted
 from munjang.data.lint.reading import lint_reading
 from munjang.data.lint.splits import is_test
 from munjang.data.readers import ROLES, Rows
@@ -268,7 +269,8 @@ class _Checks:
         else:
             shared = [text for value in uses for text in self._shared_texts(value, test)]
             distinct = sorted(set(shared))
-            message = f"{test} is measured on and not named under {left_out}; {len(distinct):,} of its sentences are used here"
+            used = counted(len(distinct), "of its sentences is", "of its sentences are")
+            message = f"{test} is measured on and not named under {left_out}; {used} used here"
             example = printable(distinct[0], 80) if distinct else ""
             yield Finding("warning" if shared else "note", "test-not-excluded", where, message, example, remedy)
 

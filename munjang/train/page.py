@@ -2,37 +2,51 @@
 
 from __future__ import annotations
 
-import html
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
-
-from munjang.files import write_bytes
+from munjang.page import COLOURS, GREY, figure_html, in_both, label, render_page, write_page
 
 PAGE_FILE = "training.html"
 #: Points that a line shows; more only make the page heavy.
 _MOST_POINTS = 2_000
-_BLUE, _ORANGE, _GREEN, _VIOLET = "#3b6fd4", "#d9782d", "#2f9e77", "#b04fa8"
-_GREY = "#808080"
-#: As in the page. Plotly measures texts before they stand in it, so that they cannot inherit their font.
-_FONT = 'system-ui, "Apple SD Gothic Neo", "Noto Sans KR", NanumGothic, sans-serif'
+_BLUE, _ORANGE, _GREEN, _VIOLET = COLOURS[:4]
 _PANEL_HEIGHT = 190
 
-#: Counts of a report in the order in which the page shows them: key, label, note.
+
+class Count(NamedTuple):
+    """A number of the report that the page shows, with its words in Korean and English."""
+
+    key: str
+    label: tuple[str, str]
+    note: tuple[str, str]
+
+
+#: In the order in which the page shows them.
 _COUNTS = (
-    ("rows", "rows", "distinct rows that were trained on"),
-    ("excluded", "excluded", "left out: they share a sentence with a set held out"),
-    ("truncated", "truncated", "longer than the model reads, and cut"),
-    ("steps", "steps", "updates of the weights"),
-    ("tokens", "tokens", "read by the steps, without padding"),
-    ("padding", "padding", "share of the computed tokens"),
-    ("seconds", "time", "spent on training"),
-    ("tokens_per_second", "tokens per second", "without padding"),
+    Count("rows", ("행", "rows"), ("학습한 서로 다른 행", "distinct rows that were trained on")),
+    Count(
+        "excluded",
+        ("제외", "excluded"),
+        ("따로 둔 데이터와 문장을 공유하여 뺀 것", "left out: they share a sentence with a set held out"),
+    ),
+    Count(
+        "truncated",
+        ("잘림", "truncated"),
+        ("모델이 읽는 길이보다 길어 자른 것", "longer than the model reads, and cut"),
+    ),
+    Count("steps", ("스텝", "steps"), ("가중치를 고친 횟수", "updates of the weights")),
+    Count("tokens", ("토큰", "tokens"), ("스텝들이 읽은 것, 패딩 제외", "read by the steps, without padding")),
+    Count("padding", ("패딩", "padding"), ("계산한 토큰 가운데 비율", "share of the computed tokens")),
+    Count("seconds", ("시간", "time"), ("학습에 쓴 시간", "spent on training")),
+    Count("tokens_per_second", ("초당 토큰", "tokens per second"), ("패딩 제외", "without padding")),
 )
+_KOREAN = {"undefined": "정의되지 않음", "not set": "정하지 않음", "none": "없음", "score": "점수"}
+_KOREAN_UNITS = {"h": "시간", "min": "분", "s": "초"}
 
 
 class Panel(NamedTuple):
@@ -56,34 +70,32 @@ def write_training_page(out: Path, title: str, report: Mapping[str, Any], settin
             undefined. `metrics` may hold the rows of a `MetricsLog`.
         settings: options and their values, shown in their order.
     """
-    page = training_page(title, report, settings)
-    # A lone surrogate (a file name in another encoding) is not UTF-8; escaped it can still be read.
-    write_bytes(out / PAGE_FILE, page.encode("utf-8", "backslashreplace"))
+    write_page(out / PAGE_FILE, training_page(title, report, settings))
 
 
 def training_page(title: str, report: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """The page as HTML; see `write_training_page`."""
-    from plotly.offline import get_plotlyjs
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("munjang.train"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["score"] = format_score
     panels = _panels(report)
     curve = report.get("curve") or []
-    return environment.get_template("training.html").render(
+    return render_page(
+        "munjang.train",
+        "training.html",
+        plots=bool(panels),
         title=title,
-        metric=_metric(report),
+        metric=_said(_metric(report)),
         report=report,
         before=_number(report.get("dev_before")),
         best=_number(report.get("dev_best")),
         gain=_gain(report),
-        plot=_plot(panels, report) if panels else None,
+        score=lambda value: _said(format_score(value)),
+        plot=_plot(panels, report) if panels else "",
         curve=curve,
         undefined=sum(_number(point.get("dev")) is None for point in curve),
-        counts=[(label, format_count(key, report[key]), note) for key, label, note in _COUNTS if key in report],
-        settings=[(name, format_setting(value)) for name, value in settings.items()],
-        plotly=get_plotlyjs() if panels else "",
+        counts=[(count, _said(format_count(count.key, report[count.key]))) for count in _COUNTS if count.key in report],
+        settings=[
+            (name, value if isinstance(value, str) else _said(format_setting(value)))
+            for name, value in settings.items()
+        ],
     )
 
 
@@ -127,6 +139,12 @@ def format_setting(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
+def _said(text: str) -> Any:
+    """A value in both languages: a word in place of one, or a time."""
+    time = re.sub(r"(?<=\d) (h|min|s)\b", lambda unit: _KOREAN_UNITS[unit[1]], text)
+    return in_both(_KOREAN.get(text, time), text)
+
+
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
@@ -158,10 +176,10 @@ def _panels(report: Mapping[str, Any]) -> list[Panel]:
     """The plots that the report has numbers for."""
     metrics = report.get("metrics") or []
     panels = (
-        Panel("loss", _series(report.get("losses") or metrics, "loss"), _BLUE),
-        Panel(_metric(report) + " on dev", _series(report.get("curve") or metrics, "dev"), _ORANGE, markers=True),
-        Panel("learning rate", _series(metrics, "learning_rate"), _GREEN),
-        Panel("tokens per second", _series(metrics, "tokens_per_second"), _VIOLET, ticks=","),
+        Panel("손실 · loss", _series(report.get("losses") or metrics, "loss"), _BLUE),
+        Panel("dev: " + _metric(report), _series(report.get("curve") or metrics, "dev"), _ORANGE, markers=True),
+        Panel("학습률 · learning rate", _series(metrics, "learning_rate"), _GREEN),
+        Panel("초당 토큰 · tokens per second", _series(metrics, "tokens_per_second"), _VIOLET, ticks=","),
     )
     return [panel for panel in panels if panel.points]
 
@@ -174,12 +192,11 @@ def _plot(panels: Sequence[Panel], report: Mapping[str, Any]) -> str:
         rows=len(panels),
         shared_xaxes=True,
         vertical_spacing=0.32 / (len(panels) + 0.6),
-        subplot_titles=[html.escape(panel.title) for panel in panels],
+        subplot_titles=[label(panel.title) for panel in panels],
     )
     # Titles stand at the left, where a line begins to be read, and not over the middle.
     figure.update_annotations(x=0, xanchor="left", font_size=14)
     for number, panel in enumerate(panels, 1):
-        label = html.escape(panel.title)
         figure.add_scatter(
             row=number,
             col=1,
@@ -191,28 +208,17 @@ def _plot(panels: Sequence[Panel], report: Mapping[str, Any]) -> str:
             marker={"size": 7, "color": panel.colour},
             # A point that is undefined stays a gap.
             connectgaps=False,
-            hovertemplate="step %{x:,}: %{y:.4~g}<extra>" + label + "</extra>",
+            hovertemplate="스텝 · step %{x:,}: %{y:.4~g}<extra>" + label(panel.title) + "</extra>",
         )
         figure.update_yaxes(tickformat=panel.ticks, row=number, col=1)
         if panel.markers:
             _mark_best(figure, number, report)
-    axis = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False, "automargin": True}
     last = report.get("steps") or max(panel.points[-1][0] for panel in panels)
-    figure.update_xaxes(range=[-0.02 * last, 1.02 * last], tickformat=",", **axis)
-    figure.update_xaxes(title="step", row=len(panels), col=1)
-    figure.update_yaxes(nticks=5, exponentformat="e", **axis)
-    figure.update_layout(
-        height=_PANEL_HEIGHT * len(panels) + 70,
-        margin={"l": 10, "r": 12, "t": 30, "b": 40},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": _GREY, "family": _FONT},
-        showlegend=False,
-        dragmode=False,
-    )
-    config = {"responsive": True, "displayModeBar": False}
-    # Named, because a random name would make two pages of one training differ.
-    return figure.to_html(full_html=False, include_plotlyjs=False, config=config, div_id="steps")
+    figure.update_xaxes(range=[-0.02 * last, 1.02 * last], tickformat=",")
+    figure.update_xaxes(title="스텝 · step", row=len(panels), col=1)
+    figure.update_yaxes(nticks=5, exponentformat="e")
+    figure.update_layout(showlegend=False)
+    return figure_html(figure, "steps", _PANEL_HEIGHT * len(panels) + 70, top=30)
 
 
 def _mark_best(figure: Any, number: int, report: Mapping[str, Any]) -> None:
@@ -226,8 +232,8 @@ def _mark_best(figure: Any, number: int, report: Mapping[str, Any]) -> None:
             x=[0, report.get("steps") or figure.data[number - 1].x[-1]],
             y=[before, before],
             mode="lines",
-            line={"color": _GREY, "width": 1.5, "dash": "dash"},
-            hovertemplate="start: %{y:.2f}<extra></extra>",
+            line={"color": GREY, "width": 1.5, "dash": "dash"},
+            hovertemplate="시작 · start: %{y:.2f}<extra></extra>",
         )
     if best is not None and step is not None:
         figure.add_scatter(
@@ -237,6 +243,6 @@ def _mark_best(figure: Any, number: int, report: Mapping[str, Any]) -> None:
             y=[best],
             mode="markers",
             marker={"size": 15, "symbol": "star", "color": _ORANGE, "line": {"color": "#ffffff", "width": 1}},
-            hovertemplate="best, at step %{x:,}: %{y:.2f}<extra></extra>",
+            hovertemplate="가장 좋음 · best, 스텝 · step %{x:,}: %{y:.2f}<extra></extra>",
             cliponaxis=False,
         )

@@ -32,12 +32,38 @@ def is_one_message(errors: str) -> bool:
     return errors.count("error:") == 1 and "Traceback" not in errors
 
 
-def test_help_needs_no_model_libraries() -> None:
-    code = "import sys; from munjang.cli.app import run_command; run_command(['--help']); print(sorted(sys.modules))"
-    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "Exit status" in finished.stdout
-    for module in ("torch", "transformers", "sentence_transformers", "pyarrow", "scipy"):
-        assert f"'{module}'" not in finished.stdout
+@pytest.mark.parametrize("verb", ["", "run", "doctor", "train bi", "convert", "evaluate", "index build", "search"])
+def test_help_needs_no_numerical_libraries(verb: str) -> None:
+    code = "import sys; from munjang.cli.app import run_command; run_command([*sys.argv[1:], '--help']); print(*sys.modules)"
+    finished = subprocess.run([sys.executable, "-c", code, *verb.split()], capture_output=True, text=True, check=True)
+    assert ("Exit status" if not verb else "Usage") in finished.stdout
+    loaded = set(finished.stdout.splitlines()[-1].split())
+    assert not loaded & {"torch", "transformers", "sentence_transformers", "pyarrow", "scipy", "numpy"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["run", "RECIPE", "--out", "taken"], "name another folder"),
+        (["evaluate", "MODEL", "--on", "support:dev", "--out", "taken"], "name another folder"),
+        (["doctor", "support:dev", "--out", "taken/below"], "name another folder"),
+        (["convert", "MODEL", "--to", "sts", "--out", "taken"], "name a new one with --out"),
+    ],
+)
+def test_a_file_where_a_folder_is_to_be_made_has_a_next_step(
+    arguments: list[str], hint: str, run: Run, tiny_bi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("taken").write_text("mine", encoding="utf-8")
+    Path("r.toml").write_text(
+        'name = "r"\n[[stage]]\nname = "look"\nkind = "doctor"\ndata = ["support:dev"]\n', encoding="utf-8"
+    )
+    status, _, errors = run(*({"MODEL": tiny_bi, "RECIPE": "r.toml"}.get(a, a) for a in arguments))
+    assert status in (74, 78)
+    assert is_one_message(errors)
+    assert hint in errors
+    assert "MB free" not in errors
+    assert Path("taken").read_text(encoding="utf-8") == "mine"
 
 
 def test_help_lists_every_verb_and_exit_status(run: Run) -> None:

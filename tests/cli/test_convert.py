@@ -60,6 +60,18 @@ def test_a_vocabulary_is_trimmed_by_sets_and_files(run: Run, tiny_bi: Path, tmp_
     assert "measure it on texts held out" in errors
 
 
+@pytest.mark.parametrize(
+    ("more", "hint"), [([], "name another task"), (["--trim-vocab", "support:train"], "leave it out")]
+)
+def test_a_bi_encoder_is_not_made_one_again(more: list[str], hint: str, run: Run, tiny_bi: Path) -> None:
+    status, _, errors = run("convert", tiny_bi, "--to", "bi", *more, "--out", "same")
+    assert status == 2
+    assert "without effect here: --to bi" in errors
+    assert hint in errors
+    assert not Path("same").exists()
+    assert run("convert", tiny_bi, "--to", "bi", "--max-length", "32", "--out", "shorter")[0] == 0
+
+
 def test_both_at_once_are_one_folder(run: Run, tiny_bi: Path, tmp_path: Path) -> None:
     status, printed, _ = run(
         "convert", tiny_bi, "--to", "ranking", "--trim-vocab", "support:train", "--keep-scripts", "hangul", "digits",
@@ -117,9 +129,14 @@ def test_both_at_once_are_one_folder(run: Run, tiny_bi: Path, tmp_path: Path) ->
         (["no-model", "--to", "sts", "--out", "o"], 66, ["no such model"]),
         (["MODEL", "--to", "sts", "--out", "MODEL"], 78, ["this folder exists already"]),
         (
-            ["MODEL", "--to", "bi", "--pooling", "cls", "--out", "o"],
+            ["MODEL", "--to", "bi", "--pooling", "cls", "--max-length", "32", "--out", "o"],
             78,
             ["this pooling would have no effect", "expected: mean"],
+        ),
+        (
+            ["MODEL", "--to", "bi", "--pooling", "cls", "--out", "o"],
+            2,
+            ["without effect here: --to bi, --pooling cls", "got: a bi-encoder already"],
         ),
     ],
 )

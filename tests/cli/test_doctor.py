@@ -51,7 +51,7 @@ def test_each_finding_has_a_severity_a_place_an_example_and_a_remedy(run: Run) -
     Path("gold.tsv").write_text(HEADER + GOOD + REJECTED, encoding="utf-8")
     _, printed, errors = run("gold.tsv", "--scale", "0", "5")
     assert printed.splitlines() == [
-        "error rejected-rows (gold.tsv): 1 of 31 rows are malformed and reading stops at the first: "
+        "error rejected-rows (gold.tsv): 1 of 31 rows is malformed and reading stops at the first: "
         "expected a number from 0 to 5 (1)",
         "  example: gold.tsv:32:score: expected a number from 0 to 5: 높음",
         '  remedy: mend the rows, or have them left out and counted: rejects = "skip"',
@@ -83,6 +83,14 @@ def test_a_report_is_written_and_never_over_another(run: Run) -> None:
     status, _, errors = run("gold.tsv", "--scale", "0", "5", "--out", "report")
     assert status == 78
     assert "exists already" in errors
+
+
+def test_what_is_the_same_of_several_sets_is_said_once(run: Run) -> None:
+    for name in ("a.tsv", "b.tsv"):
+        Path(name).write_bytes((HEADER + GOOD.replace("번", f"번 {name[0]}")).encode("cp949"))
+    _, printed, _ = run("a.tsv", "b.tsv", "--scale", "0", "5", "--no-known-tests")
+    assert printed.count("note encoding") == 1
+    assert "note encoding (a.tsv, b.tsv): the file is no UTF-8" in printed
 
 
 def test_a_recipe_alone(run: Run, paper_model: Callable[..., Path]) -> None:

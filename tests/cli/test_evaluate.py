@@ -68,6 +68,15 @@ def test_wrong_words_are_one_message(arguments: list[str], status: int, words: s
     assert errors.count("error:") == 1
 
 
+def test_an_option_without_effect_is_one_message_with_its_flag(run: Run, tiny_bi: Path) -> None:
+    status, _, errors = run("evaluate", tiny_bi, "--on", "support:dev", "--rerank", "5", "--no-symmetric")
+    assert status == 2
+    assert "without effect here: --no-symmetric, --rerank 5" in errors
+    assert (
+        "expected: a cross-encoder on sts or pair-classification; a bi-encoder with a cross-encoder behind it" in errors
+    )
+
+
 def test_files_of_compound_sets_are_read_as_data_of_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "beir" / "qrels").mkdir(parents=True)

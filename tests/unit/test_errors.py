@@ -102,6 +102,12 @@ def test_a_refusing_disk_is_named_with_a_remedy(number):
     assert error.hint
 
 
+@pytest.mark.parametrize("number", [errno.EEXIST, errno.ENOTDIR])
+def test_a_file_in_the_place_of_a_folder_is_named_with_a_remedy(number):
+    error = from_os_error(OSError(number, os.strerror(number)), Path("/data/x"), doing="write")
+    assert (type(error), error.hint.partition(":")[0]) == (DiskError, "a file stands where a folder is needed")
+
+
 def test_a_full_disk_and_a_read_only_disk_have_different_remedies():
     hints = {from_os_error(OSError(n, "x"), "/", doing="write").hint for n in (errno.ENOSPC, errno.EROFS, errno.EFBIG)}
     assert len(hints) == 3

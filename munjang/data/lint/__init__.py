@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from munjang.data.lint.findings import SEVERITIES, Finding, by_severity, count_by_severity
+from munjang.data.lint.findings import SEVERITIES, Finding, by_severity, count_by_severity, without_repeats
 from munjang.data.lint.labels import lint_labels
 from munjang.data.lint.lists import lint_lists
 from munjang.data.lint.pairs import lint_pairs
@@ -32,6 +32,7 @@ __all__ = [
     "lint_texts",
     "lint_triplets",
     "near_leakage",
+    "without_repeats",
 ]
 
 _OF_KIND = (

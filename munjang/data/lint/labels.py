@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 from munjang.data.cells import NLI_LABELS
-from munjang.data.lint.findings import Finding
+from munjang.data.lint.findings import Finding, counted, listed
 from munjang.data.lint.pairs import same_column
 from munjang.data.rows import LabelledPair
 from munjang.text import match_key, printable
@@ -24,7 +24,7 @@ def lint_labels(name: str, rows: list[LabelledPair]) -> list[Finding]:
     findings = same_column(name, [row.sentence1 for row in identical], len(rows))
     wrong = [row for row in identical if row.label != "entailment"]
     if wrong:
-        message = f"{len(wrong):,} pairs are identical strings that are not labelled entailment"
+        message = f"{counted(len(wrong), 'pair has', 'pairs are')} identical strings that are not labelled entailment"
         example = f"{printable(wrong[0].sentence1, 80)} ({wrong[0].label})"
         remedy = "label them entailment, or remove them"
         findings.append(Finding("warning", "identical-not-entailed", name, message, example, remedy))
@@ -67,12 +67,13 @@ def _repeated(name: str, rows: list[LabelledPair]) -> list[Finding]:
     findings = []
     if conflicting:
         first = conflicting[0]
-        labels = ", ".join(row.label for row in first)
+        labels = listed([row.label for row in first])
         example = f"{printable(first[0].sentence1, 60)} / {printable(first[0].sentence2, 60)}: {labels}"
-        message = f"{len(conflicting):,} pairs occur more than once with different labels"
+        message = f"{counted(len(conflicting), 'pair occurs', 'pairs occur')} more than once with different labels"
         remedy = "keep one label for each pair"
         findings.append(Finding("warning", "conflicting-duplicates", name, message, example, remedy))
     if len(repeated) > len(conflicting):
-        message = f"{len(repeated) - len(conflicting):,} pairs occur more than once with one label"
+        same = len(repeated) - len(conflicting)
+        message = f"{counted(same, 'pair occurs', 'pairs occur')} more than once with one label"
         findings.append(Finding("note", "duplicate-pairs", name, message))
     return findings

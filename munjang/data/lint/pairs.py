@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from munjang.data.lint.findings import Finding
+from munjang.data.lint.findings import Finding, counted, listed
 from munjang.data.rows import ScoredPair, pair_key
 from munjang.text import match_key, printable
 
@@ -30,7 +30,7 @@ def lint_pairs(name: str, rows: list[ScoredPair]) -> list[Finding]:
     lower = [row for row in identical if row.score < 1.0]
     if lower:
         example = f"{printable(lower[0].sentence1, 80)} (score {lower[0].score:.2f} of 1)"
-        message = f"{len(lower):,} pairs are identical strings with a score below the maximum"
+        message = f"{counted(len(lower), 'pair has', 'pairs are')} identical strings with a score below the maximum"
         remedy = "give them the highest score, or remove them"
         findings.append(Finding("warning", "identical-below-maximum", name, message, example, remedy))
     return findings + _scores(name, [row.score for row in rows]) + _inverted(name, rows) + _repeated_pairs(name, rows)
@@ -125,16 +125,15 @@ def _repeated_pairs(name: str, rows: list[ScoredPair]) -> list[Finding]:
     findings = []
     if conflicting:
         first = conflicting[0]
-        example = f"{printable(first[0].sentence1, 60)} / {printable(first[0].sentence2, 60)}: " + ", ".join(
-            f"{r.score:.2f}" for r in first
-        )
-        message = f"{len(conflicting):,} pairs occur more than once with different scores"
+        scores = listed([f"{row.score:.2f}" for row in first])
+        example = f"{printable(first[0].sentence1, 60)} / {printable(first[0].sentence2, 60)}: {scores}"
+        message = f"{counted(len(conflicting), 'pair occurs', 'pairs occur')} more than once with different scores"
         remedy = "keep one score for each pair"
         findings.append(Finding("warning", "conflicting-duplicates", name, message, example, remedy))
     same = len(repeated) - len(conflicting)
     if same:
         first = next(g for g in repeated if max(r.score for r in g) - min(r.score for r in g) <= CONFLICT)
         example = f"{printable(first[0].sentence1, 60)} / {printable(first[0].sentence2, 60)}"
-        message = f"{same:,} pairs occur more than once, with scores at most a tenth of the scale apart"
+        message = f"{counted(same, 'pair occurs', 'pairs occur')} more than once, with scores at most a tenth of the scale apart"
         findings.append(Finding("note", "duplicate-pairs", name, message, example))
     return findings

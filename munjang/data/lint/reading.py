@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from munjang.data.lint.findings import Finding
+from munjang.data.lint.findings import Finding, counted
 from munjang.data.rows import ReadReport, Reject
 from munjang.text import printable
 
@@ -39,25 +39,25 @@ def _rejects(name: str, report: ReadReport, stops: bool) -> list[Finding]:
     empty = [reject for reject in report.rejects if reject.reason in _EMPTY]
     known = (_OUTSIDE, *_EMPTY)
     others = [reject for reject in report.rejects if not reject.reason.startswith(known)]
-    effect = "reading stops at the first" if stops else "they will be left out"
+    effect = "reading stops at the first" if stops else "will be left out"
     remedy = 'mend the rows, or have them left out and counted: rejects = "skip"' if stops else "mend the rows"
     findings = []
     if outside:
         message = (
-            f"{len(outside):,} of {report.read:,} scores are {_OUTSIDE.removeprefix('the score is ')}"
+            f"{counted(len(outside), 'scores is', 'scores are', report.read)} {_OUTSIDE.removeprefix('the score is ')}"
             f"{outside[0].reason.removeprefix(_OUTSIDE)}; {_reach(outside)}"
         )
         declare = "declare the scale of the file, such as scale = [0, 5], or mend the rows"
         findings.append(Finding("error", "scale", name, message, outside[0].sentence(), declare))
     if empty:
-        message = f"{len(empty):,} of {report.read:,} rows have an empty text: {effect}"
+        message = f"{counted(len(empty), 'rows has', 'rows have', report.read)} an empty text and {effect}"
         findings.append(
             Finding("error" if stops else "warning", "empty-texts", name, message, empty[0].sentence(), remedy)
         )
     if others:
         reasons = Counter(reject.reason for reject in others).most_common(3)
         why = "; ".join(f"{reason} ({count:,})" for reason, count in reasons)
-        message = f"{len(others):,} of {report.read:,} rows are malformed and {effect}: {why}"
+        message = f"{counted(len(others), 'rows is', 'rows are', report.read)} malformed and {effect}: {why}"
         findings.append(
             Finding("error" if stops else "warning", "rejected-rows", name, message, others[0].sentence(), remedy)
         )
@@ -74,7 +74,9 @@ def _changes(name: str, report: ReadReport) -> list[Finding]:
     findings = []
     composed = report.changes.get("nfc", 0)
     if composed:
-        message = f"{composed:,} texts were composed to NFC, such as Hangul that macOS wrote in parts"
+        message = (
+            f"{counted(composed, 'text was', 'texts were')} composed to NFC, such as Hangul that macOS wrote in parts"
+        )
         example = printable(report.examples.get("nfc", ""), 80)
         remedy = "none needed here; other programs take the two spellings for two texts"
         findings.append(Finding("note", "decomposed-text", name, message, example, remedy))

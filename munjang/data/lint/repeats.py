@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from munjang.data.leaks import near_repetitions
-from munjang.data.lint.findings import Finding
+from munjang.data.lint.findings import Finding, counted
 from munjang.data.rows import Document, LabelledText, sentences_of, texts_of
 from munjang.text import match_key, printable
 
@@ -24,7 +24,7 @@ def repeated_texts(name: str, rows: list[Any]) -> list[Finding]:
     keys = {match_key(text) for text in texts}
     if len(keys) == len(texts):
         return []
-    message = f"{len(texts) - len(keys):,} of {len(texts):,} texts are repetitions"
+    message = counted(len(texts) - len(keys), "texts is a repetition", "texts are repetitions", len(texts))
     return [Finding("note", "duplicate-texts", name, message, remedy="each distinct text is used once")]
 
 
@@ -36,7 +36,8 @@ def near_duplicates(name: str, rows: list[Any]) -> list[Finding]:
         return []
     place, earlier, similarity = max(found, key=lambda item: (item[2] < 1.0, item[2], -item[0]))
     of = f"the first {len(texts):,}" if len(rows) > _LOOKED_AT else f"{len(texts):,}"
-    message = f"{len(found):,} of {of} rows nearly repeat an earlier one (at least {NEARLY:.0%} of their trigrams)"
+    repeat = "repeats" if len(found) == 1 else "repeat"
+    message = f"{len(found):,} of {of} rows nearly {repeat} an earlier one (at least {NEARLY:.0%} of their trigrams)"
     example = f"{printable(texts[place], 80)} | {printable(texts[earlier], 80)} ({similarity:.2f})"
     remedy = "keep one of each, unless the small difference is the point"
     return [Finding("note", "near-duplicates", name, message, example, remedy)]

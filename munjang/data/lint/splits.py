@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from munjang.data.leaks import NEAR, Watch
-from munjang.data.lint.findings import Finding
+from munjang.data.lint.findings import Finding, counted
 from munjang.data.lint.pairs import CONFLICT
 from munjang.data.rows import ScoredPair, pair_key, pairs_of, sentences_of
 from munjang.text import match_key, printable
@@ -61,7 +61,8 @@ def _leakage(sets: Mapping[str, list[Any]], named: Iterable[tuple[str, str]]) ->
     for left, right in named:
         shared, shared_pairs = texts[left] & texts[right], pairs[left] & pairs[right]
         if shared:
-            message = f"{len(shared):,} sentences and {len(shared_pairs):,} whole pairs are in both sets"
+            sentences = counted(len(shared), "sentence", "sentences")
+            message = f"{sentences} and {counted(len(shared_pairs), 'whole pair', 'whole pairs')} are in both sets"
             unseen = is_held_out(left) or is_held_out(right)
             where, example = f"{left} / {right}", printable(min(shared), 80)
             findings.append(Finding("warning" if unseen else "note", "leakage", where, message, example, _REMEDY))
@@ -90,7 +91,8 @@ def _near(sets: Mapping[str, list[Any]], held_out: Mapping[str, list[Any]]) -> l
             at = int(similarity.argmax())
             count = int((similarity > 0).sum())
             message = (
-                f"{count:,} further sentences of {other} nearly stand in {name} (at least {NEAR:.0%} of their trigrams)"
+                f"{counted(count, 'further sentence', 'further sentences')} of {other} nearly "
+                f"{'stands' if count == 1 else 'stand'} in {name} (at least {NEAR:.0%} of their trigrams)"
             )
             example = f"{printable(some[at], 80)} | {printable(seen.found[part][at], 80)} ({similarity[at]:.2f})"
             remedy = "look at them; training with exclude leaves out the same sentences, not similar ones"
@@ -112,7 +114,9 @@ def conflicting_sets(sets: Mapping[str, list[Any]]) -> list[Finding]:
         if not wrong:
             continue
         pair = min(wrong)
-        message = f"{len(wrong):,} of {len(shared):,} pairs in both sets have different scores"
+        message = (
+            f"{counted(len(wrong), 'pairs in both sets has', 'pairs in both sets have', len(shared))} different scores"
+        )
         example = (
             f"{printable(pair[0], 60)} / {printable(pair[1], 60)}: {scores[left][pair]:.2f}, {scores[right][pair]:.2f}"
         )

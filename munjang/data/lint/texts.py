@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from munjang.data.lint.damage import damage_of
-from munjang.data.lint.findings import Finding
+from munjang.data.lint.findings import Finding, counted
 from munjang.data.rows import Document, Qrel, RankedList
 from munjang.models.pieces import script_of_letter
 from munjang.text import printable
@@ -54,7 +54,7 @@ def _damaged(name: str, column: str, texts: list[str]) -> list[Finding]:
         example = printable(text, 80)
         if damage.mended and damage.mended != text:
             example += f" (was: {printable(damage.mended, 80)})"
-        message = f"{count:,} of {len(texts):,} texts in {column} hold {kind}"
+        message = f"{counted(count, f'texts in {column} holds', f'texts in {column} hold', len(texts))} {kind}"
         remedy = "export them again as UTF-8; where the file itself is read wrongly, name its encoding"
         whole = count > _DAMAGED * len(texts) and len(texts) >= _ENOUGH
         findings.append(Finding("error" if whole else "warning", "mojibake", name, message, example, remedy))
@@ -78,9 +78,8 @@ def _scripts(name: str, column: str, texts: list[str]) -> list[Finding]:
         return []
     others = Counter(scripts.most_common(1)[0][0] for _, scripts in foreign)
     what = ", ".join(f"{script} {count:,}" for script, count in others.most_common())
-    message = (
-        f"{len(foreign):,} of {len(texts):,} texts in {column} have no letter of {main}, as the others have: {what}"
-    )
+    strange = counted(len(foreign), f"texts in {column} has", f"texts in {column} have", len(texts))
+    message = f"{strange} no letter of {main}, as the others have: {what}"
     remedy = "remove them, or keep languages in sets of their own, unless the mixture is meant"
     many = len(foreign) >= _STRANGERS * len(texts)
     example = printable(foreign[0][0], 80)

@@ -7,13 +7,13 @@ import html
 import io
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pages import Page
 
 from munjang.evaluate.changes import Change, changes
 from munjang.evaluate.compare import compare
@@ -66,30 +66,6 @@ def folder(hostile: Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("evaluation")
     write_report(hostile, out, "<script>title</script>", [Change("<u>x</u>", "set", "new")])
     return out
-
-
-class Page(HTMLParser):
-    """A page as a browser takes it apart: tags with their attributes, visible text, scripts."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.scripts: list[str] = []
-        self.styles: list[str] = []
-        self._inside = ""
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._inside = tag if tag in ("script", "style") else ""
-
-    def handle_endtag(self, tag: str) -> None:
-        self._inside = ""
-
-    def handle_data(self, data: str) -> None:
-        {"script": self.scripts, "style": self.styles}.get(self._inside, self.text).append(data)
 
 
 @pytest.fixture(scope="module")
@@ -193,15 +169,9 @@ def test_texts_of_the_data_stay_texts(page: Page) -> None:
     assert not [s for s in page.scripts if s.startswith(("alert", "title"))]
 
 
-def plot_data(script: str) -> list[dict]:
-    """The traces of a plot, decoded from its script."""
-    call = script.index("Plotly.newPlot(")
-    return json.JSONDecoder().raw_decode(script, script.index("[", call))[0]
-
-
 def test_texts_inside_the_plots_are_escaped_twice(page: Page) -> None:
     """A hover text is HTML to plotly, so tags in it have to arrive there as entities."""
-    plots = [plot_data(script) for script in page.scripts if "newPlot" in script and len(script) < 1_000_000]
+    plots = page.plots
     # Intervals, speed, size; then of the first set scatter, residuals, scores by gold, reliability, map.
     assert len(plots) == 8
     for traces in plots:
@@ -231,8 +201,52 @@ def test_both_languages_say_the_same_things(page: Page) -> None:
     assert languages[::2] == ["ko"] * (len(languages) // 2)
 
 
+def test_a_korean_reader_sees_tasks_metrics_and_reasons_in_korean() -> None:
+    gold, texts = np.array([0.0, 1.0] * 10), [("가", "나")] * 20
+    subject = Subject("모델", "bi-encoder", "digest")
+    cells = [
+        Measurement(subject, name, name, "pair-classification", {"predicted": scores, "gold": gold}, texts)
+        for name, gold, scores in (("set", gold, gold), ("all", np.ones(20), gold))
+    ]
+    reasons = {("cross", "set"): "a cross-encoder has no vectors of single texts", ("cross", "all"): "새 이유"}
+    page = Page(report_page(compare(cells, resamples=200, reasons=reasons), "제목"))
+    for shown in (
+        "같은 뜻인지",
+        "평균 정밀도",
+        "정의되지 않음: 모든 쌍이 양성임",
+        "cross-encoder에는 문장 하나의 벡터가 없음",
+    ):
+        assert shown in page.of_language("ko")
+    for hidden in ("same or not", "average precision", "undefined: every pair is positive", "has no vectors"):
+        assert hidden not in page.of_language("ko")
+        assert hidden in page.of_language("en")
+    assert "새 이유" in page.of_language("ko")  # one that is not in the table is shown as it is
+
+
 def test_a_page_of_sets_without_a_value_is_still_a_page() -> None:
     assert "undefined: 1 row" in "".join(Page(report_page(evaluation({"one": 1}, ("a", "b")), "title")).text)
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ([("a", "one"), ("b", "two")], "no set has a value of each of these models"),
+        ([("a", "one"), ("b", "one")], ""),
+        ([("a", "one")], ""),
+    ],
+)
+def test_a_figure_of_cost_that_is_not_there_is_said(cells: list[tuple[str, str]], said: str) -> None:
+    page = Page(report_page(compare([measured(*cell, 31, 0) for cell in cells], resamples=200), "title"))
+    assert page.of_language("en").count(f"no figure: {said}") == (2 if said else 0)
+    assert ("by-size" in " ".join(page.scripts[1:])) is (not said and len(cells) > 1)
+
+
+def test_speeds_of_different_units_do_not_vanish_without_a_word() -> None:
+    cells = [measured("bi", "set", 31, 0), measured("cross", "set", 31, 1)]
+    cells[1].speed = Speed(9.0, 2.0, "pairs")
+    page = Page(report_page(compare(cells, resamples=200), "title"))
+    assert "no figure: texts, pairs and queries a second do not compare" in page.of_language("en")
+    assert "Quality against size no figure" not in page.of_language("en")
 
 
 def test_the_pairs_furthest_off_come_first() -> None:

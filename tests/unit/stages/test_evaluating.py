@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,40 @@ def test_a_second_evaluation_measures_what_is_new_alone(
     assert second.cell("cross", SETS[0]).against.other == "bi"
     assert (out / "report.html").stat().st_size > 1_000_000
     assert json.loads((out / "results.json").read_text(encoding="utf-8")) == second.as_dict()
+
+
+CLASSES = "text\tlabel\n" + "".join(f"문장 {n}\t{n % 3}\n" for n in range(12))
+#: Model and set -> the settings that have it measured again.
+DEPENDS = {
+    ("bi", "support:dev"): {"similarities"},
+    ("bi", "pair-classification@support:dev"): set(),
+    ("bi", "support-search"): set(),
+    ("bi", "clustering@classes.tsv"): {"seed"},
+    ("cross", "support:dev"): {"symmetric"},
+    ("cross", "pair-classification@support:dev"): {"symmetric"},
+    ("both", "support-search"): {"rerank"},
+}
+
+
+def test_a_setting_has_measured_again_what_it_can_change_and_nothing_else(
+    tiny_bi: Path, tiny_cross: Path, tmp_path: Path, words: Words, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluating, "compare", partial(evaluating.compare, resamples=10))
+    Path("classes.tsv").write_text(CLASSES, encoding="utf-8")
+    models = {
+        "bi": str(tiny_bi),
+        "cross": str(tiny_cross),
+        "both": {"model": str(tiny_bi), "reranker": str(tiny_cross)},
+    }
+    sets = list(dict.fromkeys(name for _, name in DEPENDS))
+    first = api.evaluate(models, sets, "results").table
+    assert {(cell.label, cell.set) for cell in first.cells} == set(DEPENDS)
+    for setting, value in {"symmetric": False, "similarities": ["dot"], "rerank": 5, "seed": 7}.items():
+        words.measured.clear()
+        api.evaluate(models, sets, "results", **{setting: value})
+        again = {(label, name) for label, names in words.measured for name in names} & set(DEPENDS)
+        assert again == {cell for cell, settings in DEPENDS.items() if setting in settings}, setting
 
 
 def test_a_killed_evaluation_keeps_what_it_measured(
@@ -153,4 +188,23 @@ def test_a_gate_of_unknown_names_stops_before_any_work(tiny_bi: Path, tmp_path: 
     gates.write_text('[[gate]]\nmodel = "x"\non = "y"\nat_least = 1\n', encoding="utf-8")
     with pytest.raises(ConfigError, match=r"gates\.toml: gate\[0\]\.model = 'x'.*gate\[0\]\.on = 'y'"):
         api.evaluate({"m": str(tiny_bi)}, ["support:dev"], tmp_path / "results", gate=gates)
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("models", "option", "words"),
+    [
+        (["bi"], {"rerank": 5}, "a bi-encoder with a cross-encoder behind it on retrieval"),
+        (["bi", "cross"], {"rerank": 5}, "without effect here: rerank = 5"),
+        (["bi"], {"symmetric": False}, "a cross-encoder on sts or pair-classification"),
+        (["cross"], {"similarities": ["dot"]}, "a bi-encoder on sts"),
+        (["bi"], {"baseline": "bi"}, "a second model"),
+    ],
+)
+def test_an_option_without_effect_is_refused(
+    models: list[str], option: dict, words: str, tiny_bi: Path, tiny_cross: Path, tmp_path: Path
+) -> None:
+    folders = {"bi": str(tiny_bi), "cross": str(tiny_cross)}
+    with pytest.raises(UsageError, match=words):
+        api.evaluate({name: folders[name] for name in models}, ["support:dev"], tmp_path / "results", **option)
     assert not (tmp_path / "results").exists()

@@ -99,7 +99,7 @@ def test_texts_that_would_be_cut_without_a_word(
     long = [(sentence(1) * 8, sentence(2), 2.5)]
     finding = look_at(write_pairs("pairs.tsv", [*pairs(0, 60), *long]), model=str(paper_model()), **SCALE)["truncation"]
     assert finding.severity == "warning"
-    assert finding.message == "1 of 122 texts exceed 64 tokens and will be cut"
+    assert finding.message == "1 of 122 texts exceeds 64 tokens and will be cut"
     assert finding.example.endswith("tokens)")
 
 
@@ -116,7 +116,7 @@ def test_quotes_that_would_swallow_rows(look_at: Look, write_pairs: Write, tmp_p
     (tmp_path / "pairs.csv").write_text("\n".join(["sentence1,sentence2,score", *rows]) + "\n", encoding="utf-8")
     finding = look_at("pairs.csv", **SCALE)["rejected-rows"]
     assert finding.severity == "error"
-    assert finding.message.startswith("1 of 60 rows are malformed")
+    assert finding.message.startswith("1 of 60 rows is malformed")
     assert "a double quote is not closed" in finding.message
     assert finding.example.startswith("pairs.csv:7")
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import html
-import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import Page
 
 from munjang.train.page import format_count, format_seconds, format_setting, training_page, write_training_page
 
@@ -41,41 +40,6 @@ SETTINGS = {
 }
 
 
-class Page(HTMLParser):
-    """A page as a browser takes it apart: tags with their attributes, visible text, scripts, styles."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.scripts: list[str] = []
-        self.styles: list[str] = []
-        self._inside = ""
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._inside = tag if tag in ("script", "style") else ""
-
-    def handle_endtag(self, tag: str) -> None:
-        self._inside = ""
-
-    def handle_data(self, data: str) -> None:
-        {"script": self.scripts, "style": self.styles}.get(self._inside, self.text).append(data)
-
-    @property
-    def words(self) -> str:
-        """The visible text on one line."""
-        return " ".join(" ".join(self.text).split())
-
-    @property
-    def traces(self) -> list[dict[str, Any]]:
-        """What the plot shows."""
-        script = next(s for s in self.scripts if "Plotly.newPlot(" in s and len(s) < 1_000_000)
-        return json.JSONDecoder().raw_decode(script, script.index("[", script.index("Plotly.newPlot(")))[0]
-
-
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     out = tmp_path_factory.mktemp("training")
@@ -92,7 +56,7 @@ def bare(**report: Any) -> Page:
 
 
 def test_the_headline_says_before_best_and_where(page: Page) -> None:
-    assert re.search(r"dev, before 72\.41 .* dev, best 82\.64 \+10\.23 best step 900 of 1,440", page.words)
+    assert re.search(r"dev, before 72\.41 .* dev, best 82\.64 \+10\.23 best step 900 of 1,440", page.of_language("en"))
 
 
 @pytest.mark.parametrize(
@@ -108,18 +72,20 @@ def test_the_headline_says_before_best_and_where(page: Page) -> None:
     ],
 )
 def test_every_count_of_the_report_is_there(page: Page, shown: str) -> None:
-    assert shown in page.words
+    assert shown in page.of_language("en")
 
 
 def test_the_tables_hold_the_curve_the_seeds_and_the_settings(page: Page) -> None:
     for row in ("720 undefined", "900 82.64 ★", "1,440 82.20", "42 82.64", "43 undefined"):
-        assert row in page.words
-    assert f"train korsts:train, {HOSTILE} learning_rate 6e-05 batch_tokens not set exclude none" in page.words
-    assert "undefined at 1 of 3 evaluations" in page.words
+        assert row in page.of_language("en")
+    assert f"train korsts:train, {HOSTILE} learning_rate 6e-05 batch_tokens not set exclude none" in page.of_language(
+        "en"
+    )
+    assert "undefined at 1 of 3 evaluations" in page.of_language("en")
 
 
 def test_the_plot_shows_the_series_the_start_and_the_best_step(page: Page) -> None:
-    loss, dev, start, best, rate, speed = page.traces
+    loss, dev, start, best, rate, speed = page.plots[0]
     assert (loss["x"], loss["y"]) == ([r["step"] for r in REPORT["losses"]], [r["loss"] for r in REPORT["losses"]])
     assert (dev["x"], dev["y"]) == ([720, 900, 1440], [None, 82.64, 82.2])
     assert (start["x"], start["y"], start["line"]["dash"]) == ([0, 1440], [72.41, 72.41], "dash")
@@ -130,15 +96,29 @@ def test_the_plot_shows_the_series_the_start_and_the_best_step(page: Page) -> No
 
 def test_a_long_training_is_thinned_out_and_keeps_its_end() -> None:
     losses = [{"step": n, "loss": 1 / n} for n in range(1, 5_002)]
-    (loss,) = bare(losses=losses).traces
+    (loss,) = bare(losses=losses).plots[0]
     assert 1_000 < len(loss["x"]) <= 2_000
     assert loss["x"][-1] == 5_001
     assert all(y == 1 / x for x, y in zip(loss["x"], loss["y"], strict=True))
 
 
 def test_loss_and_dev_of_the_metrics_stand_in_for_those_of_the_report() -> None:
-    loss, dev = bare(metrics=[{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0, "dev": 70.0}]).traces
+    loss, dev = bare(metrics=[{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0, "dev": 70.0}]).plots[0]
     assert (loss["y"], dev["x"], dev["y"]) == ([2.0, 1.0], [2], [70.0])
+
+
+def test_a_korean_reader_sees_no_word_of_the_page_in_english(page: Page) -> None:
+    shown = page.of_language("ko")
+    for korean in (
+        "dev, 학습 전 72.41",
+        "가장 좋은 스텝 900 1,440스텝 가운데",
+        "720 정의되지 않음",
+        "시간 7분 43초",
+        "정하지 않음",
+    ):
+        assert korean in shown
+    given = f"{SETTINGS} {HOSTILE} Spearman x 100, cut: dev, bi, Munjang, English"
+    assert set(re.findall(r"[a-zA-Z]{2,}", shown)) <= set(re.findall(r"[a-zA-Z]{2,}", given))
 
 
 # -- what is missing or undefined
@@ -146,29 +126,29 @@ def test_loss_and_dev_of_the_metrics_stand_in_for_those_of_the_report() -> None:
 
 def test_an_empty_report_invents_nothing() -> None:
     page = bare()
-    assert page.words == "bi · Munjang bi"
-    assert page.scripts == []
+    assert page.of_language("en") == "bi · Munjang bi 한국어 · English"
+    assert page.plots == []
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
 def test_an_undefined_score_is_called_so(value: float | None) -> None:
     page = bare(dev_before=value, dev_best=80.0, best_step=5, steps=10, curve=[{"step": 5, "dev": 80.0}])
-    assert "dev, before undefined" in page.words
-    assert "+" not in page.words
-    assert len(page.traces) == 2  # dev and its best, no line for the start
-    assert bare(dev_best=value, best_step=0).words.endswith("dev, best undefined score")
+    assert "dev, before undefined" in page.of_language("en")
+    assert "+" not in page.of_language("en")
+    assert len(page.plots[0]) == 2  # dev and its best, no line for the start
+    assert bare(dev_best=value, best_step=0).of_language("en").endswith("dev, best undefined score")
 
 
 def test_no_number_that_is_not_finite_reaches_the_plot() -> None:
     losses = [{"step": 1, "loss": float("inf")}, {"step": 2, "loss": 1.0}]
-    assert bare(losses=losses).traces[0]["y"] == [None, 1.0]
-    assert bare(losses=losses[:1]).scripts == []
+    assert bare(losses=losses).plots[0][0]["y"] == [None, 1.0]
+    assert bare(losses=losses[:1]).plots == []
 
 
 @pytest.mark.parametrize(("best_step", "said"), [(0, True), (5, False)])
 def test_a_start_that_nothing_beat_is_said(best_step: int, said: bool) -> None:
     page = bare(dev_before=80.0, dev_best=80.0, best_step=best_step, steps=10)
-    assert ("Nothing beat the starting weights" in page.words) is said
+    assert ("Nothing beat the starting weights" in page.of_language("en")) is said
 
 
 # -- safety
@@ -191,10 +171,10 @@ def test_the_page_needs_nothing_from_elsewhere(page: Page) -> None:
 def test_texts_from_users_stay_texts(page: Page) -> None:
     assert {tag for tag, _ in page.tags} & {"b", "i"} == set()
     for planted in (f"bi {HOSTILE}", REPORT["dev_metric"], REPORT["warnings"][0]):
-        assert planted in page.words
+        assert planted in page.of_language("en")
     assert not [script for script in page.scripts if script.startswith("alert")]
     # A hover text is HTML to plotly, so tags in it have to arrive there as entities.
-    assert page.traces[1]["hovertemplate"].endswith(f"<extra>{html.escape(REPORT['dev_metric'])} on dev</extra>")
+    assert page.plots[0][1]["hovertemplate"].endswith(f"<extra>dev: {html.escape(REPORT['dev_metric'])}</extra>")
 
 
 def test_a_text_that_is_no_utf_8_can_still_be_written(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_one_label_and_a_rare_one() -> None:
 def test_identical_sentences_that_are_no_entailment() -> None:
     rows = [*nli(20), LabelledPair("같은 말", "같은  말", "contradiction"), LabelledPair("말", "말", "entailment")]
     finding = only(lint_labels("nli", rows), "identical-not-entailed")
-    assert finding.message.startswith("1 pairs")
+    assert finding.message.startswith("1 pair has")
     assert finding.example == "같은 말 (contradiction)"
 
 

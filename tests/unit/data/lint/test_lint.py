@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from munjang.config.recipe import DataSpec
-from munjang.data.lint import Finding, is_held_out, leakage, lint, lint_pairs
+from munjang.data.lint import Finding, is_held_out, leakage, lint, lint_pairs, without_repeats
+from munjang.data.lint.findings import counted
 from munjang.data.load import load_rows
 from munjang.data.rows import Document, LabelledPair, ParallelPair, PositivePair, Qrel, RankedList, ScoredPair, Triplet
 
@@ -63,7 +64,7 @@ def test_identical_strings_below_the_maximum() -> None:
     same = [ScoredPair("같은 문장", "같은  문장 ", 0.8), ScoredPair("또 같은 문장", "또 같은 문장", 1.0)]
     finding = only(lint_pairs("set", [*pairs(20), *same]), "identical-below-maximum")
     assert finding.severity == "warning"
-    assert finding.message.startswith("1 pairs")
+    assert finding.message.startswith("1 pair has")
     assert finding.example == "같은 문장 (score 0.80 of 1)"
 
 
@@ -83,14 +84,33 @@ def test_one_pair_with_two_scores() -> None:
     rows = [*pairs(20), ScoredPair("가 나", "다", 0.2), ScoredPair("다", "가  나", 0.9), ScoredPair("가 나", "다", 0.2)]
     finding = only(lint_pairs("set", rows), "conflicting-duplicates")
     assert finding.severity == "warning"
-    assert finding.message == "1 pairs occur more than once with different scores"
+    assert finding.message == "1 pair occurs more than once with different scores"
     assert finding.example == "가 나 / 다: 0.20, 0.90, 0.20"
+
+
+def test_a_pair_with_many_scores_shows_a_few_and_their_number() -> None:
+    scores = [0.2, 0.2, 0.2, 0.2, 0.9, 0.8, 0.7, 0.6, 0.5]
+    rows = [*pairs(20), *(ScoredPair("가", "나", score) for score in scores)]
+    finding = only(lint_pairs("set", rows), "conflicting-duplicates")
+    assert finding.example == "가 / 나: 0.20, 0.90, 0.80, 0.70 and 5 more"
+
+
+def test_findings_that_say_the_same_are_one_that_names_all_places() -> None:
+    one, other = (Finding("warning", "encoding", name, "message", "", "remedy") for name in ("a", "b"))
+    different = Finding("warning", "encoding", "c", "message", "an example of its own", "remedy")
+    merged = without_repeats([one, different, other, one])
+    assert [finding.where for finding in merged] == ["a, b", "c"]
+
+
+@pytest.mark.parametrize(("count", "text"), [(1, "1 of 3,000 rows is"), (0, "0 of 3,000 rows are")])
+def test_a_count_and_its_verb_agree(count: int, text: str) -> None:
+    assert counted(count, "rows is", "rows are", 3000) == text
 
 
 def test_one_pair_twice_with_one_score() -> None:
     finding = only(lint_pairs("set", [*pairs(20), pairs(1)[0]]), "duplicate-pairs")
     assert finding.severity == "note"
-    assert finding.message.startswith("1 pairs occur more than once")
+    assert finding.message.startswith("1 pair occurs more than once")
 
 
 def test_two_scores_that_differ_a_little_are_not_called_the_same() -> None:
@@ -103,7 +123,7 @@ def test_repeated_texts() -> None:
     finding = only(lint({"raw": ["가", "나", "가", " 가 ", "다"]}), "duplicate-texts")
     assert finding.message == "2 of 5 texts are repetitions"
     documents = [Document("1", "가"), Document("2", "나"), Document("3", "가")]
-    assert only(lint({"help": documents}), "duplicate-texts").message == "1 of 3 texts are repetitions"
+    assert only(lint({"help": documents}), "duplicate-texts").message == "1 of 3 texts is a repetition"
     assert lint({"help": documents[:2]}) == []
 
 
@@ -191,7 +211,7 @@ def test_leakage_is_seen_between_rows_of_any_kind() -> None:
     }
     found = [f for f in leakage(sets) if f.severity == "warning"]
     assert [f.where for f in found] == [f"{name} / sts:test" for name in ("raw", "nli", "parallel", "help")]
-    assert {f.message for f in found} == {"1 sentences and 0 whole pairs are in both sets"}
+    assert {f.message for f in found} == {"1 sentence and 0 whole pairs are in both sets"}
 
 
 def test_whole_pairs_are_seen_in_rows_of_any_kind() -> None:
@@ -204,7 +224,7 @@ def test_whole_pairs_are_seen_in_rows_of_any_kind() -> None:
     }
     found = [f for f in leakage(sets) if f.severity == "warning"]
     assert [f.where for f in found] == [f"{name} / sts:test" for name in list(sets)[:4]]
-    assert {f.message for f in found} == {"2 sentences and 1 whole pairs are in both sets"}
+    assert {f.message for f in found} == {"2 sentences and 1 whole pair are in both sets"}
 
 
 def test_the_last_texts_of_a_row_leak_too() -> None:

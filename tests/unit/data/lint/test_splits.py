@@ -17,7 +17,7 @@ def test_near_copies_of_held_out_sentences() -> None:
     found = near_leakage(sets)
     assert [f.where for f in found] == ["x:train / x:test", "y:train / x:test"]
     assert {(f.severity, f.code) for f in found} == {("warning", "near-leakage")}
-    assert found[0].message.startswith("1 further sentences of x:test nearly stand in x:train")
+    assert found[0].message.startswith("1 further sentence of x:test nearly stands in x:train")
     assert f"{LONG} | {NEARLY}" in found[0].example
     assert near_leakage({"x:train": [NEARLY], "y:train": [LONG]}) == []
 
@@ -59,7 +59,7 @@ def test_gold_pairs_that_came_back_with_another_score() -> None:
 
 def test_near_repetitions_inside_of_a_set() -> None:
     (finding,) = near_duplicates("raw", [OTHER, LONG, f"{LONG}!", LONG])
-    assert finding.message == "1 of 4 rows nearly repeat an earlier one (at least 85% of their trigrams)"
+    assert finding.message == "1 of 4 rows nearly repeats an earlier one (at least 85% of their trigrams)"
     assert finding.example == f"{LONG}! | {LONG} (1.00)"
     assert near_duplicates("raw", [OTHER, LONG, NEARLY[:20]]) == []
 

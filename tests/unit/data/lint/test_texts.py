@@ -83,7 +83,7 @@ def test_damaged_texts_are_a_warning_and_an_error_where_the_file_is_wrong() -> N
     rows[3] = rows[3]._replace(sentence2="환\ufffd은 며칠")
     (finding,) = lint_texts("set", rows)
     assert (finding.severity, finding.code) == ("warning", "mojibake")
-    assert finding.message == "1 of 40 texts in sentence2 hold bytes that could not be decoded (U+FFFD)"
+    assert finding.message == "1 of 40 texts in sentence2 holds bytes that could not be decoded (U+FFFD)"
     wrong = [row._replace(sentence1=row.sentence1.encode("cp949").decode("latin-1")) for row in rows]
     finding = next(f for f in lint_texts("set", wrong) if "cp949" in f.message)
     assert finding.severity == "error"
