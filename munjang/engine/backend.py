@@ -35,6 +35,9 @@ class Backend(Protocol):
     budget: int
     """Tokens a batch, padding included."""
 
+    def ready(self) -> Backend:
+        """What to run a call with: itself, or a backend over the weights as they are now."""
+
     def read(self, inputs: Sequence, prompt: str) -> Tokenised:
         """Tokenise texts, each after the prompt, or pairs."""
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from munjang.engine.choosing import open_backend
 from munjang.engine.running import EncodeCounts, run_inputs
-from munjang.errors import DataError
+from munjang.errors import ConfigError, DataError
+from munjang.models.settings import default_prompt, prompts_of
 from munjang.progress import Progress, silent
 from munjang.text import is_blank, readable
 
@@ -33,45 +35,60 @@ class Encoder:
         folder: a sentence-transformers folder; its safetensors only are read.
         device: such as `cpu` or `cuda`.
         budget: padded tokens a batch; by default 512 on a CPU and 16,384 elsewhere.
+        backend: `torch`, the reference; the name of an export that lies beside the model, such as `openvino-int8`; or
+            `auto`, the fastest export whose certificate holds, else torch. See `munjang.engine.choosing`.
+        dimension: of the vectors, if they are to be cut as Matryoshka models allow; what is left has length 1 again
+            where the model's own vectors have it.
 
     Raises:
-        DataError: the folder holds a cross-encoder.
+        DataError: the folder holds a cross-encoder. ConfigError: `dimension` exceeds the model's.
+        MissingInputError: there is no such export. UnavailableError: its library is not installed.
     """
 
-    def __init__(self, folder: Path | str, device: str = "cpu", budget: int | None = None) -> None:
-        from sentence_transformers import SentenceTransformer
-
-        from munjang.engine.loading import load_model
-
-        self._take(load_model(SentenceTransformer, Path(folder), device), device, budget)
-        self._backend = self._torch_backend()
+    def __init__(
+        self,
+        folder: Path | str,
+        device: str = "cpu",
+        budget: int | None = None,
+        *,
+        backend: str = "torch",
+        dimension: int | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self.backend: Backend = open_backend(self.folder, "bi-encoder", device, budget, backend)
+        self._take(prompts_of(self.folder), default_prompt(self.folder), dimension)
 
     @classmethod
     def of(cls, model: SentenceTransformer, device: str = "cpu", budget: int | None = None) -> Encoder:
         """An encoder over a bi-encoder that is already in memory, whose weights may change between calls."""
+        from munjang.engine.torch_backend import TorchBackend
+
         encoder = cls.__new__(cls)
-        encoder._take(model, device, budget)
-        encoder._backend = None
+        encoder.backend = TorchBackend.over(model, device, budget)
+        prompts = {name: prompt for name, prompt in model.prompts.items() if prompt}
+        encoder._take(prompts, prompts.get(model.default_prompt_name or "", ""), None)
         return encoder
 
-    def _take(self, model: SentenceTransformer, device: str, budget: int | None) -> None:
-        self.model = model
-        self.model.eval()
-        self._device, self._budget = device, budget
-        self._backend: Backend | None
+    def _take(self, prompts: dict[str, str], default: str, dimension: int | None) -> None:
+        self._prompts, self._default, self._cut = prompts, default, dimension
+        whole = self.backend.outputs
+        if dimension is not None and not 1 <= dimension <= whole:
+            raise ConfigError(
+                "the vectors have fewer dimensions", where="dimension", expected=f"1 to {whole}", got=str(dimension)
+            )
         self.counts = EncodeCounts()
         #: Distinct texts of the latest `encode` of which the end was cut off.
         self.cut: set[str] = set()
 
-    def _torch_backend(self) -> Backend:
-        from munjang.engine.torch_backend import TorchBackend
-
-        return TorchBackend(self.model, self._device, self._budget)
+    @property
+    def model(self) -> SentenceTransformer:
+        """The model in memory; only torch has one."""
+        return self.backend.model
 
     @property
     def dimension(self) -> int:
         """Length of a vector."""
-        return int(self.model.get_embedding_dimension() or 0)
+        return self._cut or self.backend.outputs
 
     def prompt(self, use: str = "similarity") -> str:
         """The model's own prompt for a use.
@@ -79,12 +96,10 @@ class Encoder:
         Args:
             use: `similarity` (the model's default prompt), `query`, or `document`.
         """
-        prompts = {k: v for k, v in self.model.prompts.items() if v}
-        default = prompts.get(self.model.default_prompt_name or "", "")
         if use == "similarity":
-            return default
+            return self._default
         names = ("query",) if use == "query" else _DOCUMENT_PROMPTS
-        return next((prompts[n] for n in names if n in prompts), default)
+        return next((self._prompts[n] for n in names if n in self._prompts), self._default)
 
     def encode(self, texts: Sequence[str], use: str = "similarity", progress: Progress = silent) -> np.ndarray:
         """Encode texts.
@@ -106,14 +121,22 @@ class Encoder:
         position: dict[str, int] = {}
         rows = [position.setdefault(text, len(position)) for text in texts]
         shown = [readable(text) for text in position]
-        ran = run_inputs(self._backend or self._torch_backend(), shown, self.prompt(use), progress)
+        ran = run_inputs(self.backend.ready(), shown, self.prompt(use), progress)
         self.cut = {text for text, cut in zip(position, ran.truncated, strict=True) if cut}
         self.counts.inputs += len(texts)
         self.counts.distinct += len(position)
         self.counts.tokens += ran.tokens
         self.counts.truncated += int(ran.truncated[rows].sum()) if len(rows) else 0
         self.counts.repaired += sum(text != seen for text, seen in zip(position, shown, strict=True))
-        return ran.outputs[rows] if len(position) < len(texts) else ran.outputs
+        vectors = self._shortened(ran.outputs)
+        return vectors[rows] if len(position) < len(texts) else vectors
+
+    def _shortened(self, vectors: np.ndarray) -> np.ndarray:
+        if self._cut is None or self._cut == vectors.shape[1]:
+            return vectors
+        of_one = len(vectors) > 0 and bool(np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3))
+        kept = np.ascontiguousarray(vectors[:, : self._cut])
+        return normalise(kept) if of_one else kept
 
 
 def cosine_of_rows(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import expit
 
+from munjang.engine.choosing import open_backend
 from munjang.engine.running import EncodeCounts, run_inputs
 from munjang.errors import DataError
+from munjang.models.settings import head_of
 from munjang.progress import Progress, silent
 from munjang.text import readable
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from munjang.engine.backend import Backend
 
 Pair = tuple[str, str]
+_CLASSES = "this cross-encoder gives classes, not scores"
 
 
 class Scorer:
@@ -33,51 +37,48 @@ class Scorer:
         device: such as `cpu` or `cuda`.
         symmetric: score both orders and take the mean; right for similarity, wrong for question and answer.
         budget: padded tokens a batch; by default 512 on a CPU and 16,384 elsewhere.
+        backend: `torch`, the name of an export, or `auto`; see `munjang.engine.encoder.Encoder`.
 
     Raises:
         DataError: the model has more than one output, so it gives classes and not scores; or it is a bi-encoder.
     """
 
     def __init__(
-        self, folder: Path | str, device: str = "cpu", symmetric: bool = True, budget: int | None = None
+        self,
+        folder: Path | str,
+        device: str = "cpu",
+        symmetric: bool = True,
+        budget: int | None = None,
+        *,
+        backend: str = "torch",
     ) -> None:
-        from sentence_transformers import CrossEncoder
-
-        from munjang.engine.loading import load_model
-
-        model = load_model(CrossEncoder, Path(folder), device)
-        if model.num_labels != 1:
-            raise DataError(
-                "this cross-encoder gives classes, not scores",
-                where=folder,
-                expected="1 output",
-                got=f"{model.num_labels}",
-            )
-        self._take(model, device, symmetric, budget)
-        self._backend = self._torch_backend()
+        self.folder = Path(folder)
+        self.backend: Backend = open_backend(self.folder, "cross-encoder", device, budget, backend)
+        if self.backend.outputs != 1:
+            raise DataError(_CLASSES, where=folder, expected="1 output", got=f"{self.backend.outputs}")
+        head = head_of(self.folder)
+        self._take(symmetric, head.activation if head else None)
 
     @classmethod
     def of(cls, model: CrossEncoder, device: str = "cpu", symmetric: bool = True, budget: int | None = None) -> Scorer:
         """A scorer over a cross-encoder that is already in memory, whose weights may change between calls."""
+        from munjang.engine.torch_backend import TorchBackend
+
         scorer = cls.__new__(cls)
-        scorer._take(model, device, symmetric, budget)
-        scorer._backend = None
+        scorer.backend = TorchBackend.over(model, device, budget)
+        scorer._take(symmetric, None)
         return scorer
 
-    def _take(self, model: CrossEncoder, device: str, symmetric: bool, budget: int | None) -> None:
-        self.model = model
-        self.model.eval()
-        self.symmetric = symmetric
-        self._device, self._budget = device, budget
-        self._backend: Backend | None
+    def _take(self, symmetric: bool, activation: str | None) -> None:
+        self.symmetric, self._activation = symmetric, activation
         self.counts = EncodeCounts()
         #: Distinct pairs of the latest call of which the end was cut off.
         self.cut: set[Pair] = set()
 
-    def _torch_backend(self) -> Backend:
-        from munjang.engine.torch_backend import TorchBackend
-
-        return TorchBackend(self.model, self._device, self._budget)
+    @property
+    def model(self) -> CrossEncoder:
+        """The model in memory; only torch has one."""
+        return self.backend.model
 
     def score(self, pairs: Sequence[Pair], progress: Progress = silent) -> np.ndarray:
         """Score pairs.
@@ -92,8 +93,8 @@ class Scorer:
         Raises:
             NonFiniteError: the model made a number that is not finite.
         """
-        if self.model.num_labels != 1:
-            raise DataError("this cross-encoder gives classes, not scores", got=f"{self.model.num_labels} outputs")
+        if self.backend.outputs != 1:
+            raise DataError(_CLASSES, got=f"{self.backend.outputs} outputs")
         wanted = [(str(a), str(b)) for a, b in pairs]
         orders = [wanted, [(b, a) for a, b in wanted]] if self.symmetric else [wanted]
         logits = self._run([pair for order in orders for pair in order], len(wanted), progress)
@@ -117,16 +118,19 @@ class Scorer:
 
     def activated(self, logits: np.ndarray) -> np.ndarray:
         """What `score` makes of logits of one order: the model's activation, float32 of the same shape."""
-        import torch
+        logits = np.asarray(logits, np.float32)
+        if hasattr(self.backend, "model"):
+            import torch
 
-        return self.model.activation_fn(torch.from_numpy(np.asarray(logits, np.float32))).numpy()
+            return self.model.activation_fn(torch.from_numpy(logits)).numpy()
+        return expit(logits) if self._activation == "Sigmoid" else logits
 
     def _run(self, shown: list[Pair], asked: int, progress: Progress) -> np.ndarray:
         """Logits of pairs (n, outputs), each distinct pair computed once; the first `asked` are counted."""
         position: dict[Pair, int] = {}
         rows = [position.setdefault(pair, len(position)) for pair in shown]
         seen = [(readable(a), readable(b)) for a, b in position]
-        ran = run_inputs(self._backend or self._torch_backend(), seen, progress=progress)
+        ran = run_inputs(self.backend.ready(), seen, progress=progress)
         self.cut = {pair for pair, cut in zip(position, ran.truncated, strict=True) if cut}
         self.counts.inputs += asked
         self.counts.distinct += len(position)

@@ -32,7 +32,7 @@ class TorchBackend:
     texts, which is tried; every other model runs as sentence-transformers runs it, in batches of similar length.
 
     Args:
-        model: in evaluation mode. Weights that change later are not seen.
+        model: its weights may not change later; see `over`.
         device: where it is.
         budget: tokens a batch; by default 512 on a CPU, where a batch should stay in its caches, and 16,384 elsewhere.
     """
@@ -42,7 +42,9 @@ class TorchBackend:
     def __init__(
         self, model: SentenceTransformer | CrossEncoder, device: str = "cpu", budget: int | None = None
     ) -> None:
-        self.model = model
+        self.model = model.eval()
+        self.device = device
+        self.live = False
         self.pairs = isinstance(model, CrossEncoder)
         self.outputs = (
             model.num_labels if isinstance(model, CrossEncoder) else int(model.get_embedding_dimension() or 0)
@@ -54,6 +56,19 @@ class TorchBackend:
         self._lean = self._proven_lean() if on_cpu else None
         if self._lean is not None:
             self.threads = max(min(torch.get_num_threads(), len(os.sched_getaffinity(0))), 1)
+
+    @classmethod
+    def over(
+        cls, model: SentenceTransformer | CrossEncoder, device: str = "cpu", budget: int | None = None
+    ) -> TorchBackend:
+        """A backend over a model whose weights change between calls, such as one in training."""
+        backend = cls(model, device, budget)
+        backend.live = True
+        return backend
+
+    def ready(self) -> TorchBackend:
+        """See `munjang.engine.backend.Backend`."""
+        return TorchBackend(self.model, self.device, self.budget) if self.live else self
 
     @property
     def is_lean(self) -> bool:
@@ -68,7 +83,8 @@ class TorchBackend:
         """Vectors or logits, float32 (len(positions), outputs)."""
         with torch.inference_mode():
             found = self._plainly(read, positions) if self._lean is None else self._lean(read, positions)
-        return found.float().reshape(len(positions), -1).cpu().numpy()
+        # A model may say that its vectors are to be cut, and leaves that to whoever calls it.
+        return found.float().reshape(len(positions), -1)[:, : self.outputs].cpu().numpy()
 
     def _plainly(self, read: Features, positions: Sequence[int]) -> Tensor:
         features = self.model(read.batch(positions))

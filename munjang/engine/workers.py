@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
-
-import torch
 
 _Batch = TypeVar("_Batch")
 _Output = TypeVar("_Output")
@@ -30,13 +29,15 @@ def run_batches(
         for batch in batches:
             yield batch, work(batch)
         return
-    inside = torch.get_num_threads()
+    # Only where torch is loaded: other backends do without it.
+    torch = sys.modules.get("torch")
+    inside = torch.get_num_threads() if torch else 1
     stop = threading.Event()
 
     def one(batch: _Batch) -> Any:
         return None if stop.is_set() else work(batch)
 
-    pool = ThreadPoolExecutor(threads, "munjang-engine", initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(threads, "munjang-engine", initializer=_alone, initargs=(torch,))
     waiting: dict[Future[Any], _Batch] = {}
     try:
         ahead = iter(batches)
@@ -50,11 +51,16 @@ def run_batches(
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
-        # The latest number is what torch gives to threads that are still to come.
-        torch.set_num_threads(inside)
+        if torch:  # gives the latest number to threads that are still to come
+            torch.set_num_threads(inside)
 
 
 def _finished(waiting: dict[Future[Any], _Batch]) -> Iterator[tuple[_Batch, Any]]:
     done, _ = wait(waiting, return_when=FIRST_COMPLETED)
     for future in done:
         yield waiting.pop(future), future.result()
+
+
+def _alone(torch: Any) -> None:
+    if torch:
+        torch.set_num_threads(1)

@@ -172,6 +172,12 @@ def later_modules(folder: Path) -> tuple[str, ...]:
     return tuple(name for name in names if name != "Pooling")
 
 
+def prompts_of(folder: Path) -> dict[str, str]:
+    """The prompts that a model keeps, by name, without empty ones."""
+    prompts = read_settings(folder / SETTINGS).get("prompts") or {}
+    return {str(name): str(prompt) for name, prompt in prompts.items() if prompt}
+
+
 def default_prompt(folder: Path) -> str:
     """The prompt that a model puts before every text unless told otherwise; empty if there is none."""
     settings = read_settings(folder / SETTINGS)

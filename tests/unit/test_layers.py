@@ -138,8 +138,11 @@ def test_importing_needs_no_model_libraries(python: Python, module: str) -> None
     assert (printed.split(), problems) == ([], "")
 
 
-def test_a_public_name_loads_its_libraries_on_first_use(python: Python) -> None:
-    printed, _ = python(f"import munjang; munjang.Encoder{LOADED}").communicate()
+def test_a_model_loads_its_libraries_and_a_name_does_not(python: Python, tiny_bi: Path) -> None:
+    printed, _ = python(f"import munjang; munjang.Encoder, munjang.Scorer{LOADED}").communicate()
+    assert printed.split() == []
+    folder = str(tiny_bi)
+    printed, _ = python(f"import munjang; munjang.Encoder({folder!r}){LOADED}").communicate()
     assert printed.split() == list(HEAVY)
 
 
