@@ -16,6 +16,7 @@ _PUBLIC = {
     "evaluate": "evaluating",
     "examine": "examining",
     "explain": "runs",
+    "export": "exporting",
     "find_index": "searching",
     "name_data": "naming",
     "name_sets": "naming",
@@ -23,6 +24,7 @@ _PUBLIC = {
     "run": "runs",
     "run_stage": "runs",
     "search": "searching",
+    "verify": "exporting",
 }
 __all__ = list(_PUBLIC)
 

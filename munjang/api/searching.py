@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from munjang.index.search import Answer
 
 
-def search(index: str | Path, query: str, *, top: int = 5, rerank: int = 20, device: str | None = None) -> Answer:
+def search(
+    index: str | Path,
+    query: str,
+    *,
+    top: int = 5,
+    rerank: int = 20,
+    device: str | None = None,
+    backend: str = "auto",
+) -> Answer:
     """Find the texts nearest to a query, in both orders. For many queries keep a `Searcher` instead.
 
     Args:
@@ -22,11 +30,12 @@ def search(index: str | Path, query: str, *, top: int = 5, rerank: int = 20, dev
         top: hits to return.
         rerank: how many of the nearest the cross-encoder orders anew; 0 for none.
         device: such as `cpu`.
+        backend: what runs the models; see `munjang.engine.choosing`.
     """
     from munjang.engine.device import choose_device
     from munjang.index.search import Searcher
 
-    return Searcher(find_index(Path(index)), choose_device(device), rerank > 0).search(query, top, rerank)
+    return Searcher(find_index(Path(index)), choose_device(device), rerank > 0, backend).search(query, top, rerank)
 
 
 def find_index(path: Path) -> Path:

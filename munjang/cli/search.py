@@ -21,7 +21,14 @@ _CountOrNone = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=1
 
 
 def search(
-    index: Path, query: str, /, *, top: _Count = 5, rerank: _CountOrNone = 20, common: Running | None = None
+    index: Path,
+    query: str,
+    /,
+    *,
+    top: _Count = 5,
+    rerank: _CountOrNone = 20,
+    backend: str = "auto",
+    common: Running | None = None,
 ) -> int:
     """Find the texts nearest to a query: the bi-encoder's order and the order after reranking, side by side.
 
@@ -30,9 +37,10 @@ def search(
         query: What to look for.
         top: Hits to show.
         rerank: First hits that the cross-encoder orders anew; 0 for none.
+        backend: What runs the models: auto, torch, or an export such as openvino-int8.
     """
     common = common or Running()
-    answer = api.search(index, query, top=top, rerank=rerank, device=common.device)
+    answer = api.search(index, query, top=top, rerank=rerank, device=common.device, backend=backend)
     if common.json:
         print_json(_as_json(answer))
         return 0

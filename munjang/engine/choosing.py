@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from munjang.engine.backend import Backend
+from munjang.engine.certificate import exports_of
+from munjang.engine.exported import LIBRARIES, open_export
+from munjang.errors import MissingInputError, UnavailableError
 from munjang.models.folder import require_kind, require_safe_folder
+
+#: What a user may ask for.
+CHOICES = ("auto", "torch", *LIBRARIES)
 
 
 def open_backend(folder: Path, kind: str, device: str, budget: int | None, wanted: str) -> Backend:
@@ -14,9 +20,11 @@ def open_backend(folder: Path, kind: str, device: str, budget: int | None, wante
     Args:
         folder: of the model.
         kind: `bi-encoder` or `cross-encoder`.
-        device: such as `cpu`.
+        device: such as `cpu`; exports run on a CPU only.
         budget: padded tokens a batch; the backend's own by default.
-        wanted: `torch`, the name of an export such as `openvino-int8`, or `auto`.
+        wanted: `torch`; `openvino` or `onnx`, the fastest export for it beside the model, or one of both by its name,
+            such as `openvino-int8`; or `auto`, the fastest export whose certificate holds and whose library is
+            installed, else torch.
 
     Raises:
         MissingInputError: no such folder or export. DataError: the folder is unsafe, damaged, or of the other kind.
@@ -24,7 +32,26 @@ def open_backend(folder: Path, kind: str, device: str, budget: int | None, wante
     """
     require_kind(folder, kind)
     require_safe_folder(folder)
-    return _torch(folder, kind, device, budget)
+    if wanted == "torch" or (wanted == "auto" and device != "cpu"):
+        return _torch(folder, kind, device, budget)
+    found = sorted(exports_of(folder), key=lambda export: -export[1].speed_ratio)
+    if wanted == "auto":
+        for place, certificate in found:
+            if certificate.holds and certificate.speed_ratio > 1:
+                try:
+                    return open_export(folder, place, certificate, budget)
+                except UnavailableError:
+                    continue
+        return _torch(folder, kind, device, budget)
+    for place, certificate in found:
+        if wanted in (certificate.backend, f"{certificate.backend}-{certificate.precision}"):
+            return open_export(folder, place, certificate, budget)
+    raise MissingInputError(
+        f"this model has no export for {wanted}",
+        where=folder,
+        expected=", ".join(f"{c.backend}-{c.precision}" for _, c in found) or None,
+        hint=f"run: munjang export {folder} --to {wanted.partition('-')[0]}",
+    )
 
 
 def _torch(folder: Path, kind: str, device: str, budget: int | None) -> Backend:

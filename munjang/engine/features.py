@@ -11,11 +11,8 @@ import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from torch import Tensor
 
-#: Inputs a call of the tokenizer; bounds the memory of what it returns.
-_CHUNK = 4096
-#: Characters a token of the limit beyond which a text is not shown to the tokenizer: what lies there is cut anyhow, and a
-#: million characters take it seconds.
-_CHARACTERS = 64
+from munjang.engine.tokens import CHUNK, tokenise
+
 #: What the short way to the tokenizer must read as the model's own way does, before it is taken.
 _PROBES = (
     "환불은 언제 되나요?",
@@ -56,8 +53,8 @@ class Features:
         """True for each input of which the end was cut off."""
         paired = bool(inputs) and not isinstance(inputs[0], str)
         direct = bool(inputs) and _direct_is_proven(model, paired, prompt)
-        for start in range(0, len(inputs), _CHUNK if direct else _CHUNK // 8):
-            part = list(inputs[start : start + (_CHUNK if direct else _CHUNK // 8)])
+        for start in range(0, len(inputs), CHUNK if direct else CHUNK // 8):
+            part = list(inputs[start : start + (CHUNK if direct else CHUNK // 8)])
             cut = self._take_directly(part, prompt) if direct else self._take(part, prompt)
             self.truncated[start : start + len(part)] = cut
         if direct:
@@ -131,22 +128,7 @@ def count_tokens(model: torch.nn.Module, inputs: list) -> list[int]:
 
 
 def _tokenised(model: Any, part: list, prompt: str) -> list[Any]:
-    """`tokenizers.Encoding` of each input, cut at the model's maximum length."""
-    backend, limit = model.tokenizer.backend_tokenizer, model.get_max_seq_length()
-    backend.no_padding()
-    if limit:
-        backend.enable_truncation(limit, strategy="longest_first")
-        shown = [_beginning(one, limit * _CHARACTERS, prompt) for one in part]
-    else:
-        backend.no_truncation()
-        shown = [_beginning(one, None, prompt) for one in part]
-    return backend.encode_batch_fast(shown)
-
-
-def _beginning(one: Any, characters: int | None, prompt: str) -> Any:
-    if isinstance(one, str):
-        return prompt + one[:characters]
-    return tuple(text[:characters] for text in one)
+    return tokenise(model.tokenizer.backend_tokenizer, model.get_max_seq_length(), part, prompt)
 
 
 def _extra(model: Any, first: Any, prompt: str) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Dense, LayerNorm, Normalize, Pooling
+from sentence_transformers.base.modules import Dense
+from sentence_transformers.sentence_transformer.modules import LayerNorm, Normalize, Pooling
 from torch import Tensor, nn
 
 from munjang.engine.batches import CPU_BUDGET, GPU_BUDGET
@@ -93,7 +94,8 @@ class TorchBackend:
     def _proven_lean(self) -> Any:
         """The forward pass without padding; None where there is none that gives the same outputs."""
         with contextlib.suppress(NotLeanError, AttributeError):
-            lean = _LeanPairs(self.model) if self.pairs else _LeanTexts(self.model)
+            modules = len(list(self.model.children())) > 1 or not self.pairs
+            lean = _LeanModules(self.model) if modules else _LeanClassifier(self.model)
             probes: Any = list(zip(_PROBES, _PROBES[::-1], strict=True)) if self.pairs else list(_PROBES)
             read = self.read(probes)
             positions = np.argsort([-n for n in read.lengths], kind="stable")
@@ -105,33 +107,38 @@ class TorchBackend:
         return None
 
 
-class _LeanTexts:
-    """Vectors of texts: a lean body, and the modules behind it as they are, over tokens without padding."""
+class _LeanModules:
+    """A lean body, and the modules behind it as they are, over tokens without padding: vectors, or scores of pairs.
 
-    def __init__(self, model: SentenceTransformer) -> None:
+    Where all that is read of a text is its first token, the last layer computes nothing else.
+    """
+
+    def __init__(self, model: SentenceTransformer | CrossEncoder) -> None:
         modules = list(model.children())
-        if any(type(module) not in _AFTER for module in modules[1:]) or len(modules) < 2:
+        if len(modules) < 2 or any(type(module) not in _AFTER for module in modules[1:]):
             raise NotLeanError
         self._body = LeanBody(_body_of(model))
         self._after = modules[1:]
+        self._output = "scores" if isinstance(model, CrossEncoder) else "sentence_embedding"
+        first = modules[1]
+        self._first_only = isinstance(first, Pooling) and first.pooling_mode == "cls" and first.include_prompt
 
     def __call__(self, read: Features, positions: Sequence[int]) -> Tensor:
         packed = _packed(read, positions)
-        states = self._body.states(packed)
+        states = self._body.states(packed, self._first_only)
+        starts = torch.arange(len(positions) + 1) if self._first_only else packed.starts
         # The names under which sentence-transformers passes on texts that stand one after the other.
-        features = {**read.extra, "token_embeddings": states[None], "cu_seq_lens_q": packed.starts}
+        features = {**read.extra, "token_embeddings": states[None], "cu_seq_lens_q": starts}
         for module in self._after:
             features = module(features)
-        return features["sentence_embedding"]
+        return features[self._output]
 
 
-class _LeanPairs:
-    """Logits of pairs: a lean body of which the last layer computes first tokens only, and the model's own head."""
+class _LeanClassifier:
+    """A lean body of which the last layer computes first tokens only, and the head of a model for classification."""
 
     def __init__(self, model: CrossEncoder) -> None:
         whole: Any = model.transformers_model
-        if len(list(model.children())) != 1:
-            raise NotLeanError
         body = _body_of(model)
         self._body = LeanBody(body)
         self._pooler = getattr(body, "pooler", None)

@@ -56,12 +56,14 @@ class Searcher:
         folder: of the index.
         device: such as `cpu`.
         rerank: whether the index's cross-encoder is loaded and used.
+        backend: what runs both models; `auto` takes a certified export of each where there is one. See
+            `munjang.engine.choosing`.
 
     Raises:
         DataError: the bi-encoder is not the one that made the vectors.
     """
 
-    def __init__(self, folder: Path | str, device: str = "cpu", rerank: bool = True) -> None:
+    def __init__(self, folder: Path | str, device: str = "cpu", rerank: bool = True, backend: str = "auto") -> None:
         self.index: StoredIndex = open_index(Path(folder))
         model = Path(self.index.model)
         if not model.is_dir():
@@ -78,10 +80,10 @@ class Searcher:
         if reranker is not None and not Path(reranker).is_dir():
             hint = "make the index again, or search without reranking: --rerank 0"
             raise MissingInputError("the index's cross-encoder is gone", where=reranker, hint=hint)
-        self.encoder = Encoder(model, device)
+        self.encoder = Encoder(model, device, backend=backend)
         # Asked for similarity to a query, a cross-encoder reads it first; scoring the other order too would
         # double the time of the slowest step.
-        self.scorer = Scorer(reranker, device, symmetric=False) if reranker else None
+        self.scorer = Scorer(reranker, device, symmetric=False, backend=backend) if reranker else None
 
     def search(self, query: str, top: int = 5, rerank: int = 20) -> Answer:
         """Find the texts nearest to a query.

@@ -15,6 +15,7 @@ from munjang.engine import torch_backend
 from munjang.engine.encoder import Encoder
 from munjang.engine.scorer import Scorer
 from munjang.engine.torch_backend import TorchBackend
+from munjang.models.heads import new_cross_encoder
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 24}
 SIZES |= {"max_position_embeddings": 80, "initializer_range": 0.3}
@@ -65,6 +66,14 @@ def test_logits_are_those_of_the_plain_pass(kind: type, outputs: int, tiny_bi: P
     folder = body_folder(kind, tiny_bi, tmp_path, outputs)
     model = CrossEncoder(str(folder), device="cpu", max_length=48)
     model.eval()
+    assert TorchBackend(model).is_lean
+    expected = model.predict(PAIRS, activation_fn=torch.nn.Identity()).reshape(len(PAIRS), -1)
+    assert np.abs(Scorer.of(model).logits(PAIRS) - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_a_cross_encoder_of_modules_is_lean_as_well(pooling: str, tiny_bi: Path) -> None:
+    model = new_cross_encoder(tiny_bi, pooling, 48, "cpu", seed=3).eval()
     assert TorchBackend(model).is_lean
     expected = model.predict(PAIRS, activation_fn=torch.nn.Identity()).reshape(len(PAIRS), -1)
     assert np.abs(Scorer.of(model).logits(PAIRS) - expected).max() < 1e-5

@@ -1,0 +1,372 @@
+"""Writes a model for OpenVINO or ONNX Runtime, measures what became of it, and certifies that.
+
+The whole model is exported, from token ids to vectors or logits, by `torch.onnx.export`: what stands in front of it is a
+tokenizer, and behind it nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import io
+import json
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sentence_transformers import CrossEncoder
+from torch import Tensor, nn
+
+from munjang.engine.backend import Backend
+from munjang.engine.certificate import EXPORTS, FILE, GOLDEN, Certificate
+from munjang.engine.exported import LIBRARIES, open_export
+from munjang.engine.features import Features
+from munjang.engine.running import run_inputs
+from munjang.engine.tokens import Tokens, load_tokenizer
+from munjang.engine.torch_backend import TorchBackend
+from munjang.errors import DataError, DiskError, MunjangError, missing_extra
+from munjang.files import new_directory, write_json
+from munjang.models.folder import fingerprint_model
+from munjang.models.settings import default_prompt, transformer_folder
+
+PRECISIONS = ("float32", "int8")
+#: Inputs that show a quantiser the range of activations, and on which an export is compared with torch.
+CALIBRATION, SAMPLE = 300, 400
+#: Texts of which the vectors are kept for `munjang verify`.
+_GOLDEN = (
+    "환불은 언제 되나요?",
+    "배송 조회가 안 돼요.",
+    "회원 탈퇴는 어디에서 하나요?",
+    "결제가 두 번 되었는데 한 번은 취소해 주세요",
+    "A man is playing a guitar.",
+    "How long does a refund take?",
+    "The parcel has not arrived, and nobody answers the phone.",
+    "네",
+)
+#: Activations that an export can stand in for: what follows the logits is computed outside of it.
+_ACTIVATIONS = (nn.Sigmoid, nn.Identity)
+
+
+class Dev(NamedTuple):
+    """Rows with scores on which the loss of an export is measured."""
+
+    name: str
+    pairs: Sequence[tuple[str, str]]
+    scores: np.ndarray
+    """float64 (pairs,)."""
+
+
+class _Whole(nn.Module):
+    """A model as a function of tensors."""
+
+    def __init__(self, model: Any, output: str, types: bool) -> None:
+        super().__init__()
+        self.model, self.output, self.types = model, output, types
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        features = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if self.types:
+            features["token_type_ids"] = token_type_ids
+        return self.model(features)[self.output]
+
+
+def export_model(
+    folder: Path,
+    backend: str,
+    precision: str,
+    sample: Sequence[str],
+    dev: Dev | None = None,
+    *,
+    accept: bool = False,
+    spearman: Callable[[np.ndarray, np.ndarray], float | None],
+    say: Callable[[str], None] = lambda line: None,
+) -> Certificate:
+    """Export a model beside itself, into `.munjang/BACKEND-PRECISION/`, in place of an earlier one of that name.
+
+    Args:
+        folder: of a bi-encoder or a cross-encoder.
+        backend: `openvino` or `onnx`.
+        precision: `float32`, or `int8` for weights and activations.
+        sample: texts of the user's own: they calibrate the quantiser, and outputs are compared on them. A
+            cross-encoder reads them two by two.
+        dev: what `auto` asks for before it takes an export in int8.
+        accept: let `auto` take it whatever is measured.
+        spearman: rank correlation of two vectors, None where there is none.
+        say: prints a line.
+
+    Returns:
+        The certificate, which is also written beside the export.
+
+    Raises:
+        UnavailableError: a library is not installed. DataError: the model cannot be exported, or is read otherwise by the
+            tokenizer alone. DiskError: the folder cannot be written.
+    """
+    from munjang.engine.choosing import open_backend
+    from munjang.models.folder import model_kind
+
+    kind = model_kind(folder)
+    _require(backend, precision)
+    if not os.access(folder, os.W_OK):
+        raise DiskError("an export lies beside its model, and this folder cannot be written", where=folder)
+    reference = open_backend(folder, kind, "cpu", None, "torch")
+    assert isinstance(reference, TorchBackend)
+    prompt = default_prompt(folder) if kind == "bi-encoder" else ""
+    inputs = _inputs(kind, sample)[:SAMPLE]
+    if len(inputs) < 2:
+        raise DataError("the sample is too small", expected="2 texts or more", got=f"{len(sample)}")
+    types = _require_same_tokens(folder, reference, inputs, prompt)
+    target = folder / EXPORTS / f"{backend}-{precision}"
+    with _made(target, model=folder.name) as place:
+        say(f"exporting to {backend} in {precision}")
+        _write(reference, types, backend, precision, inputs, prompt, place)
+        draft = Certificate(
+            model=fingerprint_model(folder),
+            kind=kind,
+            backend=backend,
+            precision=precision,
+            outputs=reference.outputs,
+            limit=reference.model.get_max_seq_length(),
+            pad=int(reference.model.tokenizer.pad_token_id or 0),
+            types=types,
+            sample=len(inputs),
+            cosine_least=None,
+            cosine_mean=None,
+            difference_largest=None,
+            dev=None,
+            dev_rows=0,
+            dev_torch=None,
+            dev_export=None,
+            speed_ratio=0.0,
+            accepted=accept,
+            versions=_versions(backend),
+        )
+        exported = open_export(folder, place, draft)
+        say(f"comparing with torch on {len(inputs):,} of the sample")
+        certificate = _measured(draft, reference, exported, inputs, prompt, dev, spearman)
+        write_json(place / FILE, certificate.as_dict())
+        write_json(place / GOLDEN, _golden(reference, kind, prompt, certificate.model))
+    return certificate
+
+
+@contextlib.contextmanager
+def _made(target: Path, **meta: Any) -> Iterator[Path]:
+    """A new directory in place of an older one, which stays until the new one is whole."""
+    older = target.with_name(f".old-{target.name}")
+    target.parent.mkdir(exist_ok=True)
+    with new_directory(target.with_name(f".new-{target.name}"), **meta) as place:
+        yield place
+    import shutil
+
+    shutil.rmtree(older, ignore_errors=True)
+    if target.exists():
+        target.rename(older)
+    target.with_name(f".new-{target.name}").rename(target)
+    shutil.rmtree(older, ignore_errors=True)
+
+
+def _require(backend: str, precision: str) -> None:
+    """All libraries before any work."""
+    import importlib.util
+
+    wanted = {"openvino": ["openvino"], "onnx": ["onnxruntime"]}[backend] + ["onnx", "onnxscript"]
+    wanted += ["nncf"] if (backend, precision) == ("openvino", "int8") else []
+    for package in wanted:
+        if importlib.util.find_spec(package) is None:
+            raise missing_extra(package, backend)
+
+
+def _inputs(kind: str, sample: Sequence[str]) -> list[Any]:
+    texts = list(dict.fromkeys(sample))
+    # Sets stand one after the other; a part of them should hold something of each.
+    texts = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))]
+    return texts if kind == "bi-encoder" else list(zip(texts[::2], texts[1::2], strict=False))
+
+
+def _require_same_tokens(folder: Path, reference: TorchBackend, inputs: list[Any], prompt: str) -> bool:
+    """True if the model is given token types; an error where the tokenizer alone reads otherwise than the model."""
+    model = reference.model
+    if isinstance(model, CrossEncoder) and not isinstance(model.activation_fn, _ACTIVATIONS):
+        got = type(model.activation_fn).__name__
+        raise DataError("this activation stays in torch", where=folder, expected="Sigmoid or Identity", got=got)
+    read = Features(model, inputs, prompt)
+    alone = Tokens(load_tokenizer(transformer_folder(folder)), model.get_max_seq_length(), inputs, prompt)
+    types = read.columns.get("token_type_ids")
+    for i, ids in enumerate(read.columns["input_ids"]):
+        if not np.array_equal(ids, alone.ids[i]) or (
+            types is not None and not np.array_equal(types[i], alone.types[i])
+        ):
+            raise DataError(
+                "the tokenizer alone reads a text otherwise than the model",
+                where=folder,
+                got=repr(inputs[i])[:80],
+                hint="use this model with torch",
+            )
+    return types is not None
+
+
+def _write(
+    reference: TorchBackend, types: bool, backend: str, precision: str, inputs: list[Any], prompt: str, place: Path
+) -> None:
+    read = reference.read(inputs, prompt)
+    example = {name: value for name, value in read.batch([0, 1]).items() if isinstance(value, Tensor)}
+    names = ["input_ids", "attention_mask", *(["token_type_ids"] if types else [])]
+    whole = _Whole(reference.model, "scores" if reference.pairs else "sentence_embedding", types).eval()
+    dynamic = {name: {0: "inputs", 1: "tokens"} for name in names}
+    graph = place / LIBRARIES["onnx"]
+    with _quiet():
+        try:
+            torch.onnx.export(
+                whole,
+                tuple(example[name] for name in names),
+                str(graph),
+                input_names=names,
+                output_names=["outputs"],
+                dynamic_axes={**dynamic, "outputs": {0: "inputs"}},
+                dynamo=True,
+                external_data=True,
+            )
+        except Exception as error:
+            got = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise DataError("this model cannot be exported", got=got, hint="use this model with torch") from error
+        if backend == "openvino":
+            _to_openvino(reference, read, names, precision, place)
+        elif precision == "int8":
+            _quantise_onnx(graph)
+
+
+def _to_openvino(reference: TorchBackend, read: Features, names: list[str], precision: str, place: Path) -> None:
+    import openvino
+
+    graph = place / LIBRARIES["onnx"]
+    model = openvino.Core().read_model(str(graph))
+    if precision == "int8":
+        import nncf
+
+        def feeds(position: int) -> dict[str, np.ndarray]:
+            batch = read.batch([position])
+            return {name: batch[name].numpy() for name in names}
+
+        calibration = list(range(min(len(read), CALIBRATION)))
+        model = nncf.quantize(
+            model,
+            nncf.Dataset(calibration, feeds),
+            # Smooths activations into weights (Xiao et al. 2022, arXiv 2211.10438) and leaves attention's softmax alone.
+            model_type=nncf.ModelType.TRANSFORMER,
+            subset_size=len(calibration),
+        )
+    openvino.save_model(model, str(place / LIBRARIES["openvino"]), compress_to_fp16=False)
+    for path in place.glob(f"{graph.name}*"):
+        path.unlink()
+
+
+def _quantise_onnx(graph: Path) -> None:
+    from onnxruntime.quantization import quantize_dynamic
+
+    small = graph.with_name("small.onnx")
+    quantize_dynamic(str(graph), str(small), per_channel=True)
+    for path in graph.parent.glob(f"{graph.name}*"):
+        path.unlink()
+    small.rename(graph)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What the exporters print about themselves is of no use to a user; errors come as exceptions."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _measured(
+    draft: Certificate,
+    reference: Backend,
+    exported: Backend,
+    inputs: list[Any],
+    prompt: str,
+    dev: Dev | None,
+    spearman: Callable[[np.ndarray, np.ndarray], float | None],
+) -> Certificate:
+    from dataclasses import replace
+
+    seconds: dict[str, list[float]] = {"torch": [], "export": []}
+    outputs: dict[str, np.ndarray] = {}
+    for _ in range(2):  # in turn, so that both meet the same machine; the first round warms up
+        for name, backend in (("torch", reference), ("export", exported)):
+            began = time.perf_counter()
+            outputs[name] = run_inputs(backend, inputs, prompt).outputs
+            seconds[name].append(time.perf_counter() - began)
+    ratio = min(seconds["torch"]) / min(seconds["export"])
+    found: dict[str, Any] = {"speed_ratio": round(ratio, 2)}
+    if draft.kind == "bi-encoder":
+        cosines = _cosines(outputs["torch"], outputs["export"])
+        found |= {"cosine_least": round(float(cosines.min()), 6), "cosine_mean": round(float(cosines.mean()), 6)}
+    else:
+        found["difference_largest"] = round(float(np.abs(outputs["torch"] - outputs["export"]).max()), 6)
+    if dev is not None:
+        figures = [_on_dev(backend, draft, prompt, dev, spearman) for backend in (reference, exported)]
+        found |= {"dev": dev.name, "dev_rows": len(dev.pairs), "dev_torch": figures[0], "dev_export": figures[1]}
+    return replace(draft, **found)
+
+
+def _on_dev(
+    backend: Backend,
+    draft: Certificate,
+    prompt: str,
+    dev: Dev,
+    spearman: Callable[[np.ndarray, np.ndarray], float | None],
+) -> float | None:
+    """Spearman x 100 of a backend on dev."""
+    if draft.kind == "cross-encoder":
+        predicted = run_inputs(backend, list(dev.pairs)).outputs[:, 0]
+    else:
+        texts = list(dict.fromkeys(text for pair in dev.pairs for text in pair))
+        vectors = dict(zip(texts, run_inputs(backend, texts, prompt).outputs, strict=True))
+        predicted = _cosines(*(np.stack([vectors[pair[side]] for pair in dev.pairs]) for side in (0, 1)))
+    value = spearman(predicted, dev.scores)
+    return None if value is None else round(100 * value, 2)
+
+
+def _cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return (left * right).sum(axis=1) / np.maximum(np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1), 1e-12)
+
+
+def _golden(reference: TorchBackend, kind: str, prompt: str, fingerprint: str) -> dict[str, Any]:
+    inputs = _inputs(kind, _GOLDEN)
+    return {
+        "format": 1,
+        "model": fingerprint,
+        "kind": kind,
+        "prompt": prompt,
+        "inputs": inputs,
+        "outputs": [[round(float(value), 7) for value in row] for row in run_inputs(reference, inputs, prompt).outputs],
+    }
+
+
+def _versions(backend: str) -> dict[str, str]:
+    names = ["torch", {"openvino": "openvino", "onnx": "onnxruntime"}[backend]]
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+def read_golden(path: Path) -> dict[str, Any]:
+    """Golden outputs of an export.
+
+    Raises:
+        MunjangError: there is no such file, or it is damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {name: content[name] for name in ("model", "kind", "prompt", "inputs", "outputs")}
+    except FileNotFoundError as error:
+        raise MunjangError("no golden outputs", where=path) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError("this file is damaged", where=path, got=str(error)[:200]) from error
