@@ -15,7 +15,7 @@ import numpy as np
 
 from munjang.files import write_bytes
 
-#: Magic, rows, numbers a row, crc32 of the rest of the header and the index.
+#: Magic, rows, numbers a row, crc32 of the store's name, the rest of the header and the index.
 _HEADER = struct.Struct("<8sQII")
 _MAGIC = b"munjang1"
 #: A key of 128 bits as two numbers, crc32 of key, cut and row, and 1 where the end of the input was cut off.
@@ -35,7 +35,7 @@ class Shard:
         width: numbers a row.
 
     Raises:
-        DamagedShardError: size, header or index are not as they were written. OSError: it cannot be read.
+        DamagedShardError: size, header or index are not as they were written, or in another store. OSError: it cannot be read.
     """
 
     def __init__(self, path: Path, width: int) -> None:
@@ -48,7 +48,7 @@ class Shard:
             if magic != _MAGIC or columns != width or size != _size(count, width) or not count:
                 raise DamagedShardError
             index = file.read(count * INDEX.itemsize)
-            if _sum_of_index(count, width, index) != expected:
+            if _sum_of_index(path, count, width, index) != expected:
                 raise DamagedShardError
             # A mapped file stays readable after another process has deleted it.
             start = _HEADER.size + len(index)
@@ -111,7 +111,7 @@ def write_shard(path: Path, index: np.ndarray, rows: np.ndarray) -> None:
     order = order[np.append(True, (sorted_keys[1:] != sorted_keys[:-1]).any(axis=1))]
     kept = index[order].tobytes()
     count, width = len(order), rows.shape[1]
-    header = _HEADER.pack(_MAGIC, count, width, _sum_of_index(count, width, kept))
+    header = _HEADER.pack(_MAGIC, count, width, _sum_of_index(path, count, width, kept))
     write_bytes(path, b"".join([header, kept, np.ascontiguousarray(rows[order], "<f4").data]))
 
 
@@ -119,8 +119,9 @@ def _size(count: int, width: int) -> int:
     return _HEADER.size + count * (INDEX.itemsize + 4 * width)
 
 
-def _sum_of_index(count: int, width: int, index: bytes) -> int:
-    return crc32(index, crc32(_HEADER.pack(_MAGIC, count, width, 0)))
+def _sum_of_index(path: Path, count: int, width: int, index: bytes) -> int:
+    """Of all that precedes the rows, and of the store, so that a file of another model's store is not believed."""
+    return crc32(index, crc32(_HEADER.pack(_MAGIC, count, width, 0), crc32(path.parent.name.encode())))
 
 
 def _sums(keys: np.ndarray, cut: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -180,16 +180,30 @@ def test_flipped_bytes_and_cuts_are_found_and_give_no_wrong_row(tmp_path: Path) 
     print(f"{len(damaged)} damaged shards, all found, 0 wrong rows")
 
 
-def test_shards_under_each_other_s_names_are_not_taken_for_each_other(tmp_path: Path) -> None:
-    for name, width in (("one", WIDTH), ("other", WIDTH + 1)):
+@pytest.mark.parametrize("widths", [(WIDTH, WIDTH), (WIDTH, WIDTH + 1)])
+def test_swapped_files_are_not_taken_for_each_other(tmp_path: Path, widths: tuple[int, int]) -> None:
+    for name, width, factor in zip(("one", "other"), widths, (1, 2), strict=True):
         keys, rows, cut = some(5)
-        rows = np.resize(rows, (5, width))
-        OutputCache(tmp_path / name, width).put(keys, rows, cut)
-    a, b = shards(tmp_path)
-    a.rename(tmp_path / "spare")
-    b.rename(a)
+        OutputCache(tmp_path / name, width).put(keys, factor * np.resize(rows, (5, width)), cut)
+    one, other = shards(tmp_path)
+    one.rename(tmp_path / "spare")
+    other.rename(one)
+    (tmp_path / "spare").rename(other)
+    for name, width in zip(("one", "other"), widths, strict=True):
+        store = OutputCache(tmp_path / name, width)
+        with pytest.warns(UserWarning, match="damaged"):
+            assert not store.get(keys).mask.any()
+    assert shards(tmp_path) == []
+
+
+def test_swapped_rows_are_found(tmp_path: Path) -> None:
+    keys, rows, cut = some(5)
+    OutputCache(tmp_path / "store", WIDTH).put(keys, rows, cut)
+    (path,) = shards(tmp_path)
+    content, size = path.read_bytes(), 4 * WIDTH
+    path.write_bytes(content[: -2 * size] + content[-size:] + content[-2 * size : -size])
     with pytest.warns(UserWarning, match="damaged"):
-        assert not OutputCache(tmp_path / "one", WIDTH).get(keys).mask.any()
+        assert not OutputCache(tmp_path / "store", WIDTH).get(keys).mask.any()
 
 
 def test_a_damaged_shard_that_cannot_be_deleted_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
