@@ -28,6 +28,9 @@ class Backend(Protocol):
 
     name: str
     """Such as `torch`."""
+    identity: str
+    """What runs the model, as far as outputs depend on it beyond the rounding of another batch: such as `torch-float32`, or
+    `torch-float32-cuda`. Outputs are kept under it."""
     outputs: int
     """Numbers an input: the dimension of a bi-encoder's vectors, a cross-encoder's classes."""
     threads: int

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from munjang.engine.cache import ModelCache, run_cached
 from munjang.engine.choosing import open_backend
-from munjang.engine.running import EncodeCounts, run_inputs
+from munjang.engine.running import EncodeCounts
 from munjang.errors import ConfigError, DataError
 from munjang.models.settings import default_prompt, prompts_of
 from munjang.progress import Progress, silent
@@ -39,6 +41,9 @@ class Encoder:
             `auto`, the fastest export whose certificate holds, else torch. See `munjang.engine.choosing`.
         dimension: of the vectors, if they are to be cut as Matryoshka models allow; what is left has length 1 again
             where the model's own vectors have it.
+        cache: look vectors up in the user's cache of outputs and keep there what is computed; see
+            `munjang.engine.cache`. Off by default: what is computed for a library's caller or for a query of a search
+            leaves nothing on the disk, and a measured time is one of computing. Verbs over many texts turn it on.
 
     Raises:
         DataError: the folder holds a cross-encoder. ConfigError: `dimension` exceeds the model's.
@@ -53,18 +58,20 @@ class Encoder:
         *,
         backend: str = "torch",
         dimension: int | None = None,
+        cache: bool = False,
     ) -> None:
         self.folder = Path(folder)
         self.backend: Backend = open_backend(self.folder, "bi-encoder", device, budget, backend)
+        self._cache = ModelCache(self.folder, self.backend.identity, "vectors", self.backend.outputs) if cache else None
         self._take(prompts_of(self.folder), default_prompt(self.folder), dimension)
 
     @classmethod
     def of(cls, model: SentenceTransformer, device: str = "cpu", budget: int | None = None) -> Encoder:
-        """An encoder over a bi-encoder that is already in memory, whose weights may change between calls."""
+        """An encoder over a bi-encoder that is already in memory, whose weights may change between calls: no cache."""
         from munjang.engine.torch_backend import TorchBackend
 
         encoder = cls.__new__(cls)
-        encoder.backend = TorchBackend.over(model, device, budget)
+        encoder.backend, encoder._cache = TorchBackend.over(model, device, budget), None
         prompts = {name: prompt for name, prompt in model.prompts.items() if prompt}
         encoder._take(prompts, prompts.get(model.default_prompt_name or "", ""), None)
         return encoder
@@ -82,8 +89,15 @@ class Encoder:
 
     @property
     def model(self) -> SentenceTransformer:
-        """The model in memory; only torch has one."""
+        """The model in memory; only torch has one. It may be changed from here on, so nothing is cached from here on."""
+        self._cache = None
         return self.backend.model
+
+    def uncached(self) -> Encoder:
+        """The same encoder without the cache and with counts of its own, for times of computing."""
+        other = copy.copy(self)
+        other._cache, other.counts, other.cut = None, EncodeCounts(), set()
+        return other
 
     @property
     def dimension(self) -> int:
@@ -121,11 +135,9 @@ class Encoder:
         position: dict[str, int] = {}
         rows = [position.setdefault(text, len(position)) for text in texts]
         shown = [readable(text) for text in position]
-        ran = run_inputs(self.backend.ready(), shown, self.prompt(use), progress)
+        ran = run_cached(self._cache, self.backend.ready, shown, self.prompt(use), progress)
         self.cut = {text for text, cut in zip(position, ran.truncated, strict=True) if cut}
-        self.counts.inputs += len(texts)
-        self.counts.distinct += len(position)
-        self.counts.tokens += ran.tokens
+        self.counts.add(ran, len(texts))
         self.counts.truncated += int(ran.truncated[rows].sum()) if len(rows) else 0
         self.counts.repaired += sum(text != seen for text, seen in zip(position, shown, strict=True))
         vectors = self._shortened(ran.outputs)

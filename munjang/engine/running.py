@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +17,8 @@ from munjang.progress import Progress, silent
 
 #: Inputs that are tokenised and sorted together: enough that batches are of one length, few enough for any memory.
 _PART = 32_768
+#: Seconds after which what is computed is handed on, so that a kill costs no more where a part takes longer.
+_KEEP_AFTER = 60.0
 #: What torch says where the memory of a CPU does not suffice; it has no exception of its own for that.
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
@@ -31,11 +33,29 @@ class EncodeCounts:
 
     inputs: int = 0
     distinct: int = 0
+    cached: int = 0
+    """Distinct inputs of which the output was known."""
     tokens: int = 0
+    """Of the inputs that were computed."""
+    seconds: float = 0.0
+    """Reading and computing them, without the cache."""
     truncated: int = 0
     """Inputs of which the end was cut off because they exceed the model's maximum length."""
     repaired: int = 0
     """Inputs that were not NFC, held a lone surrogate, or exceeded the characters that are read at all."""
+
+    @property
+    def computed(self) -> int:
+        """Distinct inputs that went through the model."""
+        return self.distinct - self.cached
+
+    def add(self, ran: Ran, inputs: int) -> None:
+        """Count a call: what became of its distinct inputs, and how many inputs there were."""
+        self.inputs += inputs
+        self.distinct += len(ran.outputs)
+        self.cached += ran.cached
+        self.tokens += ran.tokens
+        self.seconds += ran.seconds
 
 
 class Ran(NamedTuple):
@@ -46,9 +66,20 @@ class Ran(NamedTuple):
     truncated: np.ndarray
     """bool (inputs,)."""
     tokens: int
+    """Of the inputs that were computed."""
+    seconds: float
+    """Reading and computing them."""
+    cached: int = 0
+    """Inputs that were not computed."""
 
 
-def run_inputs(backend: Backend, inputs: Sequence, prompt: str = "", progress: Progress = silent) -> Ran:
+#: Takes what is new: positions int64 (n,), outputs float32 (n, outputs), and whether the end was cut off, bool (n,).
+Keep = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
+
+
+def run_inputs(
+    backend: Backend, inputs: Sequence, prompt: str = "", progress: Progress = silent, keep: Keep | None = None
+) -> Ran:
     """Compute inputs, in their order.
 
     A batch for which memory does not suffice is halved until it fits.
@@ -58,6 +89,7 @@ def run_inputs(backend: Backend, inputs: Sequence, prompt: str = "", progress: P
         inputs: texts or pairs; best each one once.
         prompt: goes before every text.
         progress: called with (inputs done, inputs in all, tokens a second) after each batch.
+        keep: called after each part, and every minute within one; its time does not count.
 
     Raises:
         NonFiniteError: the model made a number that is not finite.
@@ -66,21 +98,30 @@ def run_inputs(backend: Backend, inputs: Sequence, prompt: str = "", progress: P
     outputs = np.empty((len(inputs), backend.outputs), np.float32)
     truncated = np.zeros(len(inputs), bool)
     done = tokens = 0
-    began = time.perf_counter()
+    keeping = 0.0
+    began = handed = time.perf_counter()
     for start in range(0, len(inputs), _PART):
         part = inputs[start : start + _PART]
         read = backend.read(part, prompt)
         truncated[start : start + len(part)] = read.truncated
         batches = list(token_batches(read.lengths, backend.budget))
         work = lambda positions, read=read: _within_memory(backend, read, positions)  # noqa: E731
-        for positions, found in run_batches(batches, work, backend.threads):
+        fresh: list[np.ndarray] = []
+        for number, (positions, found) in enumerate(run_batches(batches, work, backend.threads), 1):
+            if not np.isfinite(found).all():
+                raise NonFiniteError("the model made numbers that are not finite")
             outputs[start + positions] = found
             done += len(positions)
             tokens += sum(read.lengths[i] for i in positions)
-            progress(done, len(inputs), f"{tokens / max(time.perf_counter() - began, 1e-9):,.0f} tokens/s")
-    if not np.isfinite(outputs).all():
-        raise NonFiniteError("the model made numbers that are not finite")
-    return Ran(outputs, truncated, tokens)
+            now = time.perf_counter()
+            progress(done, len(inputs), f"{tokens / max(now - began - keeping, 1e-9):,.0f} tokens/s")
+            fresh.append(start + positions)
+            if keep is not None and (number == len(batches) or now - handed > _KEEP_AFTER):
+                new = np.concatenate(fresh)
+                keep(new, outputs[new], truncated[new])
+                fresh, handed = [], time.perf_counter()
+                keeping += handed - now
+    return Ran(outputs, truncated, tokens, time.perf_counter() - began - keeping)
 
 
 def _within_memory(backend: Backend, read: Tokenised, positions: np.ndarray) -> np.ndarray:

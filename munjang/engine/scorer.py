@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import expit
 
+from munjang.engine.cache import ModelCache, run_cached
 from munjang.engine.choosing import open_backend
-from munjang.engine.running import EncodeCounts, run_inputs
+from munjang.engine.running import EncodeCounts
 from munjang.errors import DataError
 from munjang.models.settings import head_of
 from munjang.progress import Progress, silent
@@ -38,6 +40,9 @@ class Scorer:
         symmetric: score both orders and take the mean; right for similarity, wrong for question and answer.
         budget: padded tokens a batch; by default 512 on a CPU and 16,384 elsewhere.
         backend: `torch`, the name of an export, or `auto`; see `munjang.engine.encoder.Encoder`.
+        classes: take a model of several outputs as well, for its `logits`.
+        cache: look logits up in the user's cache of outputs and keep there what is computed; off by default, as for
+            `munjang.engine.encoder.Encoder`.
 
     Raises:
         DataError: the model has more than one output, so it gives classes and not scores; or it is a bi-encoder.
@@ -51,21 +56,24 @@ class Scorer:
         budget: int | None = None,
         *,
         backend: str = "torch",
+        classes: bool = False,
+        cache: bool = False,
     ) -> None:
         self.folder = Path(folder)
         self.backend: Backend = open_backend(self.folder, "cross-encoder", device, budget, backend)
-        if self.backend.outputs != 1:
+        if self.backend.outputs != 1 and not classes:
             raise DataError(_CLASSES, where=folder, expected="1 output", got=f"{self.backend.outputs}")
+        self._cache = ModelCache(self.folder, self.backend.identity, "logits", self.backend.outputs) if cache else None
         head = head_of(self.folder)
         self._take(symmetric, head.activation if head else None)
 
     @classmethod
     def of(cls, model: CrossEncoder, device: str = "cpu", symmetric: bool = True, budget: int | None = None) -> Scorer:
-        """A scorer over a cross-encoder that is already in memory, whose weights may change between calls."""
+        """A scorer over a cross-encoder that is already in memory, whose weights may change between calls: no cache."""
         from munjang.engine.torch_backend import TorchBackend
 
         scorer = cls.__new__(cls)
-        scorer.backend = TorchBackend.over(model, device, budget)
+        scorer.backend, scorer._cache = TorchBackend.over(model, device, budget), None
         scorer._take(symmetric, None)
         return scorer
 
@@ -77,8 +85,15 @@ class Scorer:
 
     @property
     def model(self) -> CrossEncoder:
-        """The model in memory; only torch has one."""
+        """The model in memory; only torch has one. It may be changed from here on, so nothing is cached from here on."""
+        self._cache = None
         return self.backend.model
+
+    def uncached(self) -> Scorer:
+        """The same scorer without the cache and with counts of its own, for times of computing."""
+        other = copy.copy(self)
+        other._cache, other.counts, other.cut = None, EncodeCounts(), set()
+        return other
 
     def score(self, pairs: Sequence[Pair], progress: Progress = silent) -> np.ndarray:
         """Score pairs.
@@ -122,7 +137,7 @@ class Scorer:
         if hasattr(self.backend, "model"):
             import torch
 
-            return self.model.activation_fn(torch.from_numpy(logits)).numpy()
+            return self.backend.model.activation_fn(torch.from_numpy(logits)).numpy()
         return expit(logits) if self._activation == "Sigmoid" else logits
 
     def _run(self, shown: list[Pair], asked: int, progress: Progress) -> np.ndarray:
@@ -130,11 +145,9 @@ class Scorer:
         position: dict[Pair, int] = {}
         rows = [position.setdefault(pair, len(position)) for pair in shown]
         seen = [(readable(a), readable(b)) for a, b in position]
-        ran = run_inputs(self.backend.ready(), seen, progress=progress)
+        ran = run_cached(self._cache, self.backend.ready, seen, progress=progress)
         self.cut = {pair for pair, cut in zip(position, ran.truncated, strict=True) if cut}
-        self.counts.inputs += asked
-        self.counts.distinct += len(position)
-        self.counts.tokens += ran.tokens
+        self.counts.add(ran, asked)
         self.counts.truncated += int(ran.truncated[rows[:asked]].sum()) if asked else 0
         self.counts.repaired += sum(pair != was for pair, was in zip(position, seen, strict=True))
         return ran.outputs[rows]

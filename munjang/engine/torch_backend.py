@@ -72,6 +72,13 @@ class TorchBackend:
         return TorchBackend(self.model, self.device, self.budget) if self.live else self
 
     @property
+    def identity(self) -> str:
+        """See `munjang.engine.backend.Backend`."""
+        number = next((str(weight.dtype) for weight in self.model.parameters()), "torch.float32")
+        kind = self.device.partition(":")[0]
+        return number.replace(".", "-") + ("" if kind == "cpu" else f"-{kind}")
+
+    @property
     def is_lean(self) -> bool:
         """True if nothing is computed for padding."""
         return self._lean is not None

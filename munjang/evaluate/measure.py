@@ -9,11 +9,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
-from sentence_transformers import CrossEncoder
 
 from munjang.data.rows import sentences_of
 from munjang.engine.encoder import Encoder, normalise
-from munjang.engine.loading import load_model
 from munjang.engine.running import NonFiniteError
 from munjang.engine.scorer import Scorer
 from munjang.engine.topk import Neighbours
@@ -145,14 +143,15 @@ class _MeasuredRun:
         return self._reranked(sets)
 
     def _encoded(self, sets: dict[int, EvalSet]) -> dict[int, Result]:
-        encoder = Encoder(self.run.folder, self.device)
+        encoder = Encoder(self.run.folder, self.device, cache=True)
+        uncached = encoder.uncached()
         self.subject = replace(self.subject, dimension=encoder.dimension)
         uses = {number: uses_of(one) for number, one in sets.items()}
         vectors = Vectors(encoder, [use for some in uses.values() for use in some], self.progress("encoding for"))
         results: dict[int, Result] = {}
         for number, one in sets.items():
             use, texts = uses[number][0]
-            p50 = median_ms(lambda text, use=use: encoder.encode([text], use), texts)
+            p50 = median_ms(lambda text, use=use: uncached.encode([text], use), texts)
             truncated = sum(vectors.truncated(some, name) for name, some in uses[number])
             speed = Speed(vectors.per_second, p50, "texts")
             result = self._result(one, lambda one=one: bi_outcome(one, vectors, self.settings), truncated, speed)
@@ -163,13 +162,14 @@ class _MeasuredRun:
 
     def _scored(self, sets: dict[int, EvalSet]) -> dict[int, Result]:
         scorer = _scorer(self.run, self.device)
+        uncached = scorer.uncached()
         shown = {number: shown_pairs(one, self.settings) for number, one in sets.items()}
         logits = PairLogits(scorer, [pair for some in shown.values() for pair in some], self.progress("scoring for"))
         results: dict[int, Result] = {}
         for number, one in sets.items():
             pairs = set_pairs(one)
             orders = len(shown[number]) // len(pairs)
-            p50 = median_ms(lambda pair, n=orders: scorer.logits([pair, pair[::-1]][:n]), pairs)
+            p50 = median_ms(lambda pair, n=orders: uncached.logits([pair, pair[::-1]][:n]), pairs)
             speed = Speed(logits.per_second, p50, "pairs")
             results[number] = self._result(
                 one,
@@ -190,7 +190,7 @@ class _MeasuredRun:
             judged, neighbours, truncated, seconds, p50_ms = found[number]
             queries, width = len(judged.queries), len(pairs[number]) // len(judged.queries)
             candidates = [pairs[number][start : start + width] for start in range(0, queries * width, width)]
-            p50 = p50_ms + (median_ms(scorer.logits, candidates) or 0.0)
+            p50 = p50_ms + (median_ms(scorer.uncached().logits, candidates) or 0.0)
             seconds += len(pairs[number]) / logits.per_second
             results[number] = self._result(
                 one,
@@ -201,7 +201,8 @@ class _MeasuredRun:
         return results
 
     def _find(self, sets: dict[int, EvalSet]) -> dict[int, _Found]:
-        encoder = Encoder(self.run.folder, self.device)
+        encoder = Encoder(self.run.folder, self.device, cache=True)
+        uncached = encoder.uncached()
         self.subject = replace(self.subject, dimension=encoder.dimension)
         uses = {number: uses_of(one) for number, one in sets.items()}
         vectors = Vectors(encoder, [use for some in uses.values() for use in some], self.progress("encoding for"))
@@ -211,7 +212,7 @@ class _MeasuredRun:
             began = time.perf_counter()
             neighbours = nearest(one, judged, vectors, max(DEPTH, self.settings.rerank))
             searched = time.perf_counter() - began
-            p50 = median_ms(lambda text: normalise(encoder.encode([text], "query")), sentences_of(judged.queries))
+            p50 = median_ms(lambda text: normalise(uncached.encode([text], "query")), sentences_of(judged.queries))
             queries = len(judged.queries)
             found[number] = _Found(
                 judged,
@@ -253,4 +254,4 @@ def _subject(label: str, run: Run, kind: str) -> Subject:
 
 def _scorer(run: Run, device: str) -> Scorer:
     """The cross-encoder of a run, be its outputs one or several."""
-    return Scorer.of(load_model(CrossEncoder, run.reranker or run.folder, device), device)
+    return Scorer(run.reranker or run.folder, device, classes=True, cache=True)

@@ -1,19 +1,23 @@
-"""What a model makes of all texts or pairs of some sets: each distinct one is run once, and the time is taken."""
+"""What a model makes of all texts or pairs of some sets: each distinct one is run once at most, and the time is taken."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
 from munjang.engine.encoder import Encoder
+from munjang.engine.running import EncodeCounts
 from munjang.engine.scorer import Pair, Scorer
 from munjang.progress import Progress, silent
 
 #: Single calls of which the median latency is taken, and the seconds after which no further one is begun.
 _CALLS, _SECONDS = 32, 1.5
+#: Inputs from which the speed is taken at least; where fewer were computed, a sample is computed for it.
+_SAMPLE = 256
 _Input = TypeVar("_Input")
 
 
@@ -43,13 +47,21 @@ class Vectors:
             for text in texts:
                 known.setdefault(text, len(known))
         total, done = sum(map(len, distinct.values())), 0
-        self._position, self._rows, self._cut = distinct, {}, {}
-        began = time.perf_counter()
+        self._uses, self._position, self._rows, self._cut = uses, distinct, {}, {}
+        before = replace(encoder.counts)
         for prompt, known in distinct.items():
             self._rows[prompt] = encoder.encode(list(known), uses[prompt], _shifted(progress, done, total))
             self._cut[prompt] = encoder.cut
             done += len(known)
-        self.per_second = total / max(time.perf_counter() - began, 1e-9)
+        #: Texts a second that the model computes; the cache does not count.
+        self.per_second = _per_second(encoder.counts, before, self._sampled)
+
+    def _sampled(self) -> EncodeCounts:
+        """What a sample of the texts costs without the cache."""
+        encoder = self._encoder.uncached()
+        for prompt, known in self._position.items():
+            encoder.encode(_evenly(list(known), _SAMPLE // len(self._position)), self._uses[prompt])
+        return encoder.counts
 
     def of(self, texts: Sequence[str], use: str = "similarity") -> np.ndarray:
         """Vectors of texts that were asked for: float32 (len(texts), dimension)."""
@@ -78,10 +90,17 @@ class PairLogits:
     def __init__(self, scorer: Scorer, pairs: Iterable[Pair], progress: Progress = silent) -> None:
         self._scorer = scorer
         self._position = {pair: place for place, pair in enumerate(dict.fromkeys(pairs))}
-        began = time.perf_counter()
+        before = replace(scorer.counts)
         self._rows = scorer.logits(list(self._position), progress)
-        self.per_second = len(self._position) / max(time.perf_counter() - began, 1e-9)
         self._cut = scorer.cut
+        #: Pairs a second that the model computes; the cache does not count.
+        self.per_second = _per_second(scorer.counts, before, self._sampled)
+
+    def _sampled(self) -> EncodeCounts:
+        """What a sample of the pairs costs without the cache."""
+        scorer = self._scorer.uncached()
+        scorer.logits(_evenly(list(self._position), _SAMPLE))
+        return scorer.counts
 
     def of(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Logits of pairs that were asked for: float32 (len(pairs), outputs)."""
@@ -104,7 +123,7 @@ def median_ms(call: Callable[[_Input], object], inputs: Sequence[_Input]) -> flo
         call: one input at a time; the first call warms up and does not count.
         inputs: a few dozens are picked, evenly over their order.
     """
-    picked = [inputs[i] for i in np.linspace(0, len(inputs) - 1, min(len(inputs), _CALLS)).astype(int)]
+    picked = _evenly(inputs, _CALLS)
     times: list[float] = []
     for number, one in enumerate([*picked[:1], *picked]):
         began = time.perf_counter()
@@ -114,6 +133,20 @@ def median_ms(call: Callable[[_Input], object], inputs: Sequence[_Input]) -> flo
         if sum(times) > 1000 * _SECONDS:
             break
     return float(np.median(times)) if times else None
+
+
+def _per_second(counts: EncodeCounts, before: EncodeCounts, sampled: Callable[[], EncodeCounts]) -> float:
+    """Inputs a second over what was computed since `before`, or over a sample where that was too little to tell."""
+    computed, seconds = counts.computed - before.computed, counts.seconds - before.seconds
+    if computed < min(counts.distinct - before.distinct, _SAMPLE):
+        taken = sampled()
+        computed, seconds = taken.computed, taken.seconds
+    return computed / max(seconds, 1e-9)
+
+
+def _evenly(inputs: Sequence[_Input], count: int) -> list[_Input]:
+    """At most so many inputs, evenly over their order."""
+    return [inputs[i] for i in np.linspace(0, len(inputs) - 1, min(len(inputs), count)).astype(int)]
 
 
 def _shifted(progress: Progress, before: int, total: int) -> Progress:

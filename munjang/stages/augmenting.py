@@ -25,7 +25,7 @@ def run_mine(options: MineOptions, context: Context, out: Path) -> dict[str, Any
     excluded = [row for value in options.exclude for row in load_input_rows(context, value).rows]
     sentences = load_sentences(context, options.sentences, unseen=sentences_of(held_out))
     known = {pair_key(row.sentence1, row.sentence2) for row in [*excluded, *held_out]}
-    encoder = Encoder(model_folder(context, options.model), context.device)
+    encoder = Encoder(model_folder(context, options.model), context.device, cache=True)
     vectors = normalise(encoder.encode(sentences, progress=context.progress(f"encoding {len(sentences):,} sentences")))
     candidates = mine(
         sentences,
@@ -50,7 +50,7 @@ def run_label(options: LabelOptions, context: Context, out: Path) -> dict[str, A
     table = pyarrow.parquet.read_table(directory / PAIRS_FILE)
     pairs = list(zip(table["sentence1"].to_pylist(), table["sentence2"].to_pylist(), strict=True))
     folder = model_folder(context, options.model)
-    scorer = Scorer(folder, context.device, symmetric=options.symmetric)
+    scorer = Scorer(folder, context.device, symmetric=options.symmetric, cache=True)
     scores = np.clip(scorer.score(pairs, context.progress(f"labelling {len(pairs):,} pairs")), 0, 1).astype(np.float64)
     table = table.append_column("score", pyarrow.array(scores))
     table = table.append_column(

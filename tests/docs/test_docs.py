@@ -373,7 +373,7 @@ def test_error_codes_are_those_of_the_errors(language: str) -> None:
 def test_environment_variables_and_public_names_are_listed(language: str) -> None:
     variables = {row[0].strip("`") for row in table(section_like(language, "reference.md", "Environment variables"))}
     sources = "".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
-    assert set(re.findall(r"\bMUNJANG_[A-Z]+\b", sources)) == {v for v in variables if v.startswith("MUNJANG_")}
+    assert set(re.findall(r"\bMUNJANG_[A-Z_]+\b", sources)) == {v for v in variables if v.startswith("MUNJANG_")}
     assert all(variable in sources for variable in variables)
     names = {re.match(r"`(\w+)", row[0])[1] for row in table(section_like(language, "reference.md", "Python"))}
     assert names == set(munjang.__all__) - {"__version__"}

@@ -436,7 +436,7 @@ def test_each_text_is_encoded_once_for_each_prompt(
             seen.extend((prompt, text) for text in texts)
         return run_inputs(backend, texts, prompt, progress)
 
-    monkeypatch.setattr("munjang.engine.encoder.run_inputs", counting)
+    monkeypatch.setattr("munjang.engine.cache.run_inputs", counting)
     sets = [one for one in eval_sets.values() if one.task != "translation"]
     assert len(list(measure([ModelSpec("bi", [Run(tiny_bi)])], sets))) == len(sets)
     assert len(seen) == len(set(seen))
@@ -450,12 +450,12 @@ def test_each_pair_is_scored_once(
 ) -> None:
     seen: list[tuple[str, str]] = []
 
-    def counting(backend: Backend, pairs: list[tuple[str, str]], progress: Progress) -> Ran:
+    def counting(backend: Backend, pairs: list[tuple[str, str]], prompt: str, progress: Progress) -> Ran:
         if len(pairs) > 2:  # a pair in both orders is timed
             seen.extend(pairs)
-        return run_inputs(backend, pairs, progress=progress)
+        return run_inputs(backend, pairs, prompt, progress)
 
-    monkeypatch.setattr("munjang.engine.scorer.run_inputs", counting)
+    monkeypatch.setattr("munjang.engine.cache.run_inputs", counting)
     list(measure([ModelSpec("cross", [Run(tiny_cross)])], [eval_sets[t] for t in ("sts", "pair-classification")]))
     pairs = {row[:2] for row in eval_sets["sts"].rows}
     assert sorted(seen) == sorted(pairs | {(b, a) for a, b in pairs})
@@ -483,6 +483,36 @@ def test_a_set_is_known_by_its_rows_and_not_by_its_name(eval_sets: dict[str, Eva
 
 
 # -- what is said beside the figures
+
+
+def test_a_speed_is_one_of_computing_also_where_everything_is_known(
+    tiny_bi: Path, tiny_cross: Path, eval_sets: dict[str, EvalSet], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran: list[int] = []
+
+    def slow(backend: Backend, inputs: list, *arguments: object, **named: object) -> Ran:
+        one = run_inputs(backend, inputs, *arguments, **named)
+        ran.append(len(inputs))
+        # Computing takes a second an input; reading what is known would take microseconds.
+        return one._replace(seconds=float(len(inputs)))
+
+    monkeypatch.setattr("munjang.engine.cache.run_inputs", slow)
+    monkeypatch.setenv("MUNJANG_CACHE", str(tmp_path))
+    monkeypatch.setenv("MUNJANG_CACHE_BYTES", "100000000")
+    for model, many in ((tiny_bi, 1), (tiny_cross, 2)):
+        ran.clear()
+        first = once(model, eval_sets["sts"])
+        computed = [n for n in ran if n > many]
+        ran.clear()
+        second = once(model, eval_sets["sts"])
+        sampled = [n for n in ran if n > many]
+        assert len(computed) == len(sampled) == 1
+        assert sampled[0] <= 256
+        assert first.speed.per_second == second.speed.per_second == pytest.approx(1.0)
+        # Single calls are computed as well: there is no sleeping in them, and no reading of what is known.
+        assert ran.count(many) > 1
+        assert np.array_equal(first.columns["predicted"], second.columns["predicted"])
+        assert (first.truncated, first.units) == (second.truncated, second.units)
 
 
 def test_size_and_speed_are_said(results: Results, bi: SentenceTransformer, cross: CrossEncoder, tiny_bi: Path) -> None:
