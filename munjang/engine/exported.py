@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 import os
 import threading
 from collections.abc import Sequence
@@ -14,6 +16,7 @@ from munjang.engine.batches import CPU_BUDGET
 from munjang.engine.certificate import Certificate
 from munjang.engine.tokens import Tokens, load_tokenizer
 from munjang.errors import UnavailableError, missing_extra
+from munjang.files import digest_of_manifest, read_manifest
 from munjang.models.settings import transformer_folder
 
 #: The library of each backend, and the file that it reads.
@@ -31,13 +34,24 @@ class _Exported:
     """
 
     def __init__(self, folder: Path, place: Path, certificate: Certificate, budget: int | None = None) -> None:
-        self.name = self.identity = f"{certificate.backend}-{certificate.precision}"
+        self.name = f"{certificate.backend}-{certificate.precision}"
+        self.identity = f"{self.name} {self._release()} {self._digest(place)}"
         self.outputs = certificate.outputs
         self.budget = budget or CPU_BUDGET
         self.threads = len(os.sched_getaffinity(0))
         self._certificate = certificate
         self._tokenizer = load_tokenizer(transformer_folder(folder))
         self._open(place)
+
+    @staticmethod
+    def _digest(place: Path) -> str:
+        """Of the export; an empty text for one that is not committed yet."""
+        manifest = read_manifest(place)
+        return digest_of_manifest(manifest) if manifest else ""
+
+    def _release(self) -> str:
+        """Of the library that runs it."""
+        raise NotImplementedError
 
     def _open(self, place: Path) -> None:
         raise NotImplementedError
@@ -64,6 +78,9 @@ class _Exported:
 class OpenVinoBackend(_Exported):
     """OpenVINO with a stream for each core."""
 
+    def _release(self) -> str:
+        return _version("openvino")
+
     def _open(self, place: Path) -> None:
         try:
             import openvino
@@ -89,6 +106,9 @@ class OpenVinoBackend(_Exported):
 class OnnxBackend(_Exported):
     """ONNX Runtime on a CPU, one thread a batch."""
 
+    def _release(self) -> str:
+        return _version("onnxruntime")
+
     def _open(self, place: Path) -> None:
         try:
             import onnxruntime
@@ -102,6 +122,12 @@ class OnnxBackend(_Exported):
 
     def _infer(self, feeds: dict[str, np.ndarray]) -> np.ndarray:
         return self._session.run(None, feeds)[0]
+
+
+def _version(package: str) -> str:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(package)
+    return ""
 
 
 _BACKENDS: dict[str, type[_Exported]] = {"openvino": OpenVinoBackend, "onnx": OnnxBackend}
