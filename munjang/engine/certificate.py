@@ -42,19 +42,19 @@ class Certificate:
     """True if it is given token types."""
     sample: int
     """Texts or pairs on which it was compared with torch."""
-    cosine_least: float | None
+    cosine_least: float | None = None
     """Of vectors with torch's."""
-    cosine_mean: float | None
-    difference_largest: float | None
+    cosine_mean: float | None = None
+    difference_largest: float | None = None
     """Of a cross-encoder's scores to torch's."""
-    dev: str | None
-    dev_rows: int
-    dev_torch: float | None
+    dev: str | None = None
+    dev_rows: int = 0
+    dev_torch: float | None = None
     """Spearman x 100 on dev."""
-    dev_export: float | None
-    speed_ratio: float
+    dev_export: float | None = None
+    speed_ratio: float = 0.0
     """Inputs a second against torch in the same run."""
-    accepted: bool
+    accepted: bool = False
     """True if the user took it whatever was measured."""
     versions: dict[str, str] = field(default_factory=dict)
 

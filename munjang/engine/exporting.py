@@ -121,37 +121,42 @@ def export_model(
     if len(inputs) < 2:
         raise DataError("the sample is too small", expected="2 texts or more", got=f"{len(sample)}")
     types = _require_same_tokens(folder, reference, inputs, prompt)
-    target = folder / EXPORTS / f"{backend}-{precision}"
-    with _made(target, model=folder.name) as place:
+    draft = _draft(folder, kind, backend, precision, reference, types, len(inputs), accept)
+    with _made(folder / EXPORTS / f"{backend}-{precision}", model=folder.name) as place:
         say(f"exporting to {backend} in {precision}")
         _write(reference, types, backend, precision, inputs, prompt, place)
-        draft = Certificate(
-            model=fingerprint_model(folder),
-            kind=kind,
-            backend=backend,
-            precision=precision,
-            outputs=reference.outputs,
-            limit=reference.model.get_max_seq_length(),
-            pad=int(reference.model.tokenizer.pad_token_id or 0),
-            types=types,
-            sample=len(inputs),
-            cosine_least=None,
-            cosine_mean=None,
-            difference_largest=None,
-            dev=None,
-            dev_rows=0,
-            dev_torch=None,
-            dev_export=None,
-            speed_ratio=0.0,
-            accepted=accept,
-            versions=_versions(backend),
-        )
         exported = open_export(folder, place, draft)
         say(f"comparing with torch on {len(inputs):,} of the sample")
         certificate = _measured(draft, reference, exported, inputs, prompt, dev, spearman)
         write_json(place / FILE, certificate.as_dict())
         write_json(place / GOLDEN, _golden(reference, kind, prompt, certificate.model))
     return certificate
+
+
+def _draft(
+    folder: Path,
+    kind: str,
+    backend: str,
+    precision: str,
+    reference: TorchBackend,
+    types: bool,
+    sample: int,
+    accept: bool,
+) -> Certificate:
+    """A certificate of which nothing is measured yet."""
+    return Certificate(
+        model=fingerprint_model(folder),
+        kind=kind,
+        backend=backend,
+        precision=precision,
+        outputs=reference.outputs,
+        limit=reference.model.get_max_seq_length(),
+        pad=int(reference.model.tokenizer.pad_token_id or 0),
+        types=types,
+        sample=sample,
+        accepted=accept,
+        versions=_versions(backend),
+    )
 
 
 @contextlib.contextmanager
