@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import importlib.util
 import io
 import json
 import logging
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +28,7 @@ from torch import Tensor, nn
 
 from munjang.engine.backend import Backend
 from munjang.engine.certificate import EXPORTS, FILE, GOLDEN, Certificate
+from munjang.engine.choosing import open_backend
 from munjang.engine.exported import LIBRARIES, open_export
 from munjang.engine.features import Features
 from munjang.engine.running import run_inputs
@@ -32,7 +36,7 @@ from munjang.engine.tokens import Tokens, load_tokenizer
 from munjang.engine.torch_backend import TorchBackend
 from munjang.errors import DataError, DiskError, MunjangError, missing_extra
 from munjang.files import new_directory, write_json
-from munjang.models.folder import fingerprint_model
+from munjang.models.folder import fingerprint_model, model_kind
 from munjang.models.settings import default_prompt, transformer_folder
 
 PRECISIONS = ("float32", "int8")
@@ -107,9 +111,6 @@ def export_model(
         UnavailableError: a library is not installed. DataError: the model cannot be exported, or is read otherwise by the
             tokenizer alone. DiskError: the folder cannot be written.
     """
-    from munjang.engine.choosing import open_backend
-    from munjang.models.folder import model_kind
-
     kind = model_kind(folder)
     _require(backend, precision)
     if not os.access(folder, os.W_OK):
@@ -166,8 +167,6 @@ def _made(target: Path, **meta: Any) -> Iterator[Path]:
     target.parent.mkdir(exist_ok=True)
     with new_directory(target.with_name(f".new-{target.name}"), **meta) as place:
         yield place
-    import shutil
-
     shutil.rmtree(older, ignore_errors=True)
     if target.exists():
         target.rename(older)
@@ -177,8 +176,6 @@ def _made(target: Path, **meta: Any) -> Iterator[Path]:
 
 def _require(backend: str, precision: str) -> None:
     """All libraries before any work."""
-    import importlib.util
-
     wanted = {"openvino": ["openvino"], "onnx": ["onnxruntime"]}[backend] + ["onnx", "onnxscript"]
     wanted += ["nncf"] if (backend, precision) == ("openvino", "int8") else []
     for package in wanted:
@@ -301,8 +298,6 @@ def _measured(
     dev: Dev | None,
     spearman: Callable[[np.ndarray, np.ndarray], float | None],
 ) -> Certificate:
-    from dataclasses import replace
-
     seconds: dict[str, list[float]] = {"torch": [], "export": []}
     outputs: dict[str, np.ndarray] = {}
     for _ in range(2):  # in turn, so that both meet the same machine; the first round warms up
