@@ -40,7 +40,7 @@ def store(vectors: np.ndarray, precision: str) -> Stored:
         return Stored(vectors.astype(np.float32, copy=False), None)
     if precision == "float16":
         largest = float(np.abs(vectors).max(initial=0))
-        if largest > np.finfo(np.float16).max:
+        if largest > float(np.finfo(np.float16).max):
             raise DataError("these vectors do not fit into float16", expected="at most 65,504", got=f"{largest:,.0f}")
         return Stored(vectors.astype(np.float16), None)
     if precision == "int8":

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,15 +70,21 @@ def write_shard(place: Path, shard: Shard, stored: Stored, form: str, meta: dict
         if form == "parquet":
             _write_parquet(folder / "vectors.parquet", shard, stored.values)
         else:
-            np.save(folder / "vectors.npy", stored.values, allow_pickle=False)
+            _write_npy(folder / "vectors.npy", stored.values)
             named = any(key is not None for key in shard.ids)
             pairs = zip(shard.rows, shard.ids, strict=True)
             _write_lines(
                 folder / "rows.jsonl", ({"row": row, "id": key} if named else {"row": row} for row, key in pairs)
             )
         if stored.scale is not None:
-            np.save(folder / "scale.npy", stored.scale, allow_pickle=False)
+            _write_npy(folder / "scale.npy", stored.scale)
         _write_lines(folder / REJECTS, iter(shard.rejects))
+
+
+def _write_npy(path: Path, values: np.ndarray) -> None:
+    with path.open("wb") as file:
+        # What NumPy takes for a file it writes past Python, and of a full disk it then says neither that nor the name.
+        np.save(SimpleNamespace(write=file.write), values, allow_pickle=False)
 
 
 def _write_lines(path: Path, values: Iterator[dict[str, Any]]) -> None:

@@ -17,7 +17,8 @@ import munjang
 from munjang.engine.shards import read_encoding
 
 #: Encodes with a stub. argv: file, out, rows a shard, log of encoded texts, and where to die: `shard N` (after so many
-#: shards of this process were committed) or `event N` (before the Nth file is opened, made, renamed or removed).
+#: shards of this process were committed) or `event N` (before the Nth file is opened, made, renamed or removed); with
+#: `limit N` no file may be longer than N bytes.
 CODE = """
 import os, signal, sys
 from pathlib import Path
@@ -37,14 +38,18 @@ def step():
 
 class Logging(StubModel):
     def encode(self, texts, *others, **named):
-        with open(log, "a") as file:
-            file.write("".join(text + chr(10) for text in texts))
+        if what != "limit":
+            with open(log, "a") as file:
+                file.write("".join(text + chr(10) for text in texts))
         return super().encode(texts, *others, **named)
 
 if what == "shard":
     plain = bulk.write_shard
     bulk.write_shard = lambda *arguments: (plain(*arguments), step())
 job = bulk.Job("stub", "f" * 32, shard_rows=int(rows), wanted=Wanted((), "id"))
+if what == "limit":
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(when), resource.RLIM_INFINITY))
 if what == "event":
     def heard(event, arguments):
         if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.link", "os.rmdir", "os.chmod", "os.listdir"):
@@ -53,21 +58,21 @@ if what == "event":
 bulk.encode_files([TextFile("in.tsv", Path(source))], Path(out), job, Logging, QUIET)
 """
 
-Start = Callable[..., int]
+Start = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
 def start(python: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> Start:
-    """Encodes `in.tsv` in a process of its own; returns its exit status."""
+    """Encodes `in.tsv` in a process of its own; returns its exit status and what it said."""
     paths = os.pathsep.join([str(Path(munjang.__file__).parents[1]), str(Path(__file__).parents[1])])
 
-    def call(rows: int, out: str, what: str = "shard", when: int = 0) -> int:
+    def call(rows: int, out: str, what: str = "shard", when: int = 0) -> tuple[int, str]:
         process = python(
             CODE, tmp_path / "in.tsv", tmp_path / out, rows, tmp_path / "log", what, when, PYTHONPATH=paths
         )
         _, problems = process.communicate(timeout=120)
-        assert process.returncode in (0, -signal.SIGKILL), problems
-        return process.returncode
+        assert process.returncode in (0, -signal.SIGKILL) or what == "limit", problems
+        return process.returncode, problems
 
     return call
 
@@ -102,12 +107,12 @@ def test_killed_behind_every_shard_nothing_is_made_twice(
     rows: int, shard: int, kills: int, start: Start, tmp_path: Path
 ) -> None:
     write(tmp_path / "in.tsv", rows)
-    assert start(shard, "unbroken") == 0
+    assert start(shard, "unbroken")[0] == 0
     (tmp_path / "log").unlink()
     for _ in range(rows // shard):
-        assert start(shard, "out", "shard", 1) == -signal.SIGKILL
+        assert start(shard, "out", "shard", 1)[0] == -signal.SIGKILL
         assert not (tmp_path / "out").exists()
-    assert start(shard, "out", "shard", 1) == 0
+    assert start(shard, "out", "shard", 1)[0] == 0
     texts = encoded(tmp_path)
     assert len(texts) == len(set(texts)) == rows - len(range(5, rows, 11))
     require_whole(tmp_path, rows)
@@ -118,13 +123,13 @@ def test_killed_at_random_moments_at_most_one_shard_is_lost(
     rows: int, shard: int, kills: int, start: Start, tmp_path: Path
 ) -> None:
     write(tmp_path / "in.tsv", rows)
-    assert start(shard, "unbroken") == 0
+    assert start(shard, "unbroken")[0] == 0
     (tmp_path / "log").unlink()
     drawn = random.Random(11)
     killed = before = 0
     while killed < kills:
         # From the first file that is opened to the last that is removed: an unbroken run has 44 such events a shard.
-        if start(shard, "out", "event", drawn.randint(1, 44 * rows // shard)) == 0:
+        if start(shard, "out", "event", drawn.randint(1, 44 * rows // shard))[0] == 0:
             require_whole(tmp_path, rows)
             (tmp_path / "log").unlink()
             for path in sorted((tmp_path / "out").rglob("*"), reverse=True):
@@ -137,7 +142,7 @@ def test_killed_at_random_moments_at_most_one_shard_is_lost(
         made = encoded(tmp_path) if (tmp_path / "log").exists() else []
         assert len(made) - len(set(made)) - before <= shard
         before = len(made) - len(set(made))
-    assert start(shard, "out") == 0
+    assert start(shard, "out")[0] == 0
     require_whole(tmp_path, rows)
 
 
@@ -185,3 +190,16 @@ def test_a_stopped_command_says_how_to_go_on(
     assert rest.returncode == 0, said
     assert "shards were there before" in printed
     assert contents(tmp_path / "out") == contents(unbroken / "out")
+
+
+@pytest.mark.parametrize("limit", [100, 5_000, 12_000])
+def test_a_disk_that_fills_is_one_error_and_the_next_call_goes_on(limit: int, start: Start, tmp_path: Path) -> None:
+    write(tmp_path / "in.tsv", 2_000)
+    assert start(200, "unbroken")[0] == 0
+    status, said = start(200, "out", "limit", limit)
+    assert status == 1
+    assert said.rstrip().splitlines()[-1].startswith("munjang.errors.DiskError")
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.rglob(".tmp-*"))
+    assert start(200, "out")[0] == 0
+    require_whole(tmp_path, 2_000)
