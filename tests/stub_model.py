@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ class StubModel:
     """Stands for `munjang.engine.encoder.Encoder`; a text of more than 1,000 characters counts as truncated."""
 
     dimension = DIMENSION
+    backend = SimpleNamespace(name="stub")
 
     def __init__(self) -> None:
         self.counts = EncodeCounts()

@@ -27,6 +27,7 @@ def encode_texts(
     use: str = "similarity",
     dimension: int | None = None,
     device: str | None = None,
+    backend: str = "auto",
     show: Show = QUIET,
 ) -> np.ndarray:
     """Vectors of a few texts. For many calls keep an `Encoder` instead.
@@ -36,7 +37,8 @@ def encode_texts(
         model: a bi-encoder: `bundled:e5-small`, a folder, or an id of the hub.
         use: which of the model's prompts goes before each text: `similarity` (its default one), `query` or `document`.
         dimension: of the vectors, if they are to be cut.
-        device: such as `cpu`; by default cuda, else mps, else cpu.
+        device: such as `cpu`; by default cuda, else mps, else cpu. Named `cpu`, an export runs without loading torch.
+        backend: what runs the model; see `munjang.engine.choosing`.
         show: told what was changed or cut off.
 
     Returns:
@@ -55,10 +57,9 @@ def encode_texts(
         raise DataError("a blank text has no vector", where=f"text {blank + 1} of {len(texts)}")
     folder = resolve_model(model)
 
-    from munjang.engine.device import choose_device
     from munjang.engine.encoder import Encoder
 
-    encoder = Encoder(folder, choose_device(device), dimension=dimension)
+    encoder = Encoder(folder, _device(device), backend=backend, dimension=dimension)
     vectors = encoder.encode([one.text for one in cleaned], use)
     changed = sum(bool(one.changes) for one in cleaned)
     if changed:
@@ -85,6 +86,7 @@ def encode(
     encoding: str | None = None,
     shard_rows: int = 50_000,
     device: str | None = None,
+    backend: str = "auto",
     show: Show = QUIET,
 ) -> dict[str, Any]:
     """Encode every text of some files into a folder; the same call goes on where an earlier one was killed.
@@ -103,15 +105,15 @@ def encode(
         encoding: forces an encoding of the files.
         shard_rows: rows a shard, which is what a kill can cost; a shard's vectors are held in memory.
         device: such as `cpu`.
+        backend: what runs the model; see `munjang.engine.choosing`.
         show: how to tell about progress.
 
     Returns:
         What `encoding.json` says; `done_before`, shards that were there already, None if all was; `seconds`.
 
     Raises:
-        UsageError: options without effect. ConfigError: `out` holds something else or was begun with other options.
-        LockedError: another process is at it. DataError: the files have changed, lack a column, or hold no text.
-        MissingInputError, UnavailableError, DiskError: a file, the model, or room is missing.
+        UsageError: options without effect. MissingInputError, UnavailableError: a file or the model is missing.
+        ConfigError, LockedError, DataError, DiskError: see `munjang.engine.bulk.encode_files`.
     """
     from munjang.data.texts import Wanted, find_text_files
     from munjang.engine.bulk import Job, encode_files
@@ -124,25 +126,40 @@ def encode(
     files = find_text_files([str(source) for source in sources], Path.cwd())
     folder = resolve_model(model)
     require_kind(folder, "bi-encoder" if pairs is None else "cross-encoder")
-    texts = tuple(pairs) if pairs is not None else () if text_column is None else (text_column,)
-    wanted = Wanted(texts, id, encoding)
-    job = Job(model, fingerprint_model(folder), use, dimension, precision, format, shard_rows, wanted)
+    columns = pairs or ([] if text_column is None else [text_column])
+    job = Job(
+        model,
+        fingerprint_model(folder),
+        backend,
+        use,
+        dimension,
+        precision,
+        format,
+        shard_rows,
+        Wanted(tuple(columns), id, encoding),
+    )
 
     report = encode_files(files, Path(out), job, lambda: _open_model(folder, job, device), show)
     return {**report, "seconds": time.monotonic() - began}
 
 
 def _open_model(folder: Path, job: Job, device: str | None) -> Model:
-    from munjang.engine.device import choose_device
-
     if job.kind == "scores":
         from munjang.engine.bulk import PairScores
         from munjang.engine.scorer import Scorer
 
-        return PairScores(Scorer(folder, choose_device(device), symmetric=job.use == "similarity"))
+        return PairScores(Scorer(folder, _device(device), symmetric=job.use == "similarity", backend=job.backend))
     from munjang.engine.encoder import Encoder
 
-    return Encoder(folder, choose_device(device), dimension=job.dimension)
+    return Encoder(folder, _device(device), backend=job.backend, dimension=job.dimension)
+
+
+def _device(wanted: str | None) -> str:
+    if wanted == "cpu":
+        return wanted  # always there; to look for others takes torch, and torch takes seconds
+    from munjang.engine.device import choose_device
+
+    return choose_device(wanted)
 
 
 def _require_options(use: str, precision: str, format: str, shard_rows: int) -> None:

@@ -33,6 +33,7 @@ def encode(
     pairs: Annotated[tuple[str, str] | None, Parameter(negative=())] = None,
     encoding: str | None = None,
     shard_rows: Annotated[int, _Count] = 50_000,
+    backend: str = "auto",
     common: Running | None = None,
 ) -> int:
     """Turn texts into vectors on stdout, or with --out files of any size into a folder of vectors.
@@ -50,11 +51,13 @@ def encode(
         pairs: Two columns whose texts a cross-encoder scores, in place of vectors.
         encoding: Force an encoding of the files, such as cp949.
         shard_rows: Rows a shard, which is what a kill can cost.
+        backend: What runs the model: auto, torch, or an export such as openvino-int8.
     """
     common = common or Running()
     if not sources:
         raise UsageError("nothing to encode", expected=Phrase("texts, or files with {}", Option("out", "FOLDER")))
-    of_vectors: dict[str, Any] = {"model": model, "use": use, "dimension": dimension, "device": common.device}
+    of_vectors: dict[str, Any] = {"model": model, "use": use, "dimension": dimension}
+    of_vectors |= {"device": common.device, "backend": backend}
     of_files: dict[str, Any] = {
         "precision": precision,
         "format": format,

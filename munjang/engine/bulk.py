@@ -38,6 +38,7 @@ from munjang.files import (
 from munjang.progress import Progress, Show
 
 if TYPE_CHECKING:
+    from munjang.engine.backend import Backend
     from munjang.engine.scorer import Scorer
 
 #: Raised when the same files and options give other bytes than before.
@@ -57,6 +58,10 @@ class Model(Protocol):
     counts: EncodeCounts
 
     @property
+    def backend(self) -> Backend:
+        """What runs the model; its name is kept."""
+
+    @property
     def dimension(self) -> int:
         """Length of a vector; 1 for scores."""
 
@@ -73,7 +78,7 @@ class PairScores:
     dimension = 1
 
     def __init__(self, scorer: Scorer) -> None:
-        self._scorer, self.counts = scorer, scorer.counts
+        self._scorer, self.counts, self.backend = scorer, scorer.counts, scorer.backend
 
     def encode(self, texts: Sequence[tuple[str, str]], use: str, progress: Progress) -> np.ndarray:
         """Scores of pairs, float32 (n,)."""
@@ -92,6 +97,8 @@ class Job:
     """As the user named it."""
     fingerprint: str
     """Of the model's files."""
+    backend: str = "auto"
+    """As asked for; what `auto` took is kept with each shard, and a second one is not mixed in."""
     use: str = "similarity"
     dimension: int | None = None
     """Of the vectors, if they are to be cut."""
@@ -235,6 +242,7 @@ def _make_shards(run: _Run) -> tuple[list[dict[str, Any]], int]:
             if first is None:
                 break
             model = model or run.open_model()
+            _require_one_backend(metas, model.backend.name, run)
             done = number * run.job.shard_rows
             meta = _make_shard(
                 place,
@@ -244,12 +252,22 @@ def _make_shards(run: _Run) -> tuple[list[dict[str, Any]], int]:
                 # The number of rows is an estimate; a display takes the last one for the end.
                 lambda more, _, note="", done=done: progress(done + more, max(total, done + more + 1), note),
             )
+        _require_one_backend(metas, meta["backend"], run)
         metas.append(meta)
         if meta["read"] < run.job.shard_rows:
             break
     if not sum(meta["kept"] for meta in metas):
         _refuse_nothing(run, metas)
     return metas, before
+
+
+def _require_one_backend(metas: list[dict[str, Any]], name: str, run: _Run) -> None:
+    if metas and metas[0]["backend"] != name:
+        begun = metas[0]["backend"]
+        hint = "bring that one back, or delete the folder and begin anew"
+        raise ConfigError(
+            "this encoding was begun with another backend", where=run.part, expected=begun, got=name, hint=hint
+        )
 
 
 def _refuse_nothing(run: _Run, metas: list[dict[str, Any]]) -> None:
@@ -314,6 +332,7 @@ def _make_shard(place: Path, rows: Iterator[TextRow], run: _Run, model: Model, p
         "rows_of": {str(file): number for file, number in sorted(seen.items())},
         "dimension": model.dimension,
         "prompt": model.prompt(job.use),
+        "backend": model.backend.name,
         "largest_error": error,
     }
     write_shard(place, shard, stored, job.format, meta)
@@ -361,6 +380,7 @@ def _summary(job: Job, files: Sequence[TextFile], metas: list[dict[str, Any]]) -
         "kind": job.kind,
         "model": job.model,
         "model_fingerprint": job.fingerprint,
+        "backend": metas[0]["backend"],
         "use": job.use,
         "prompt": metas[0]["prompt"],
         "dimension": metas[0]["dimension"],

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -240,6 +241,17 @@ def test_shards_that_a_kill_left_behind_a_finished_result_go_away(encode: Encode
     shutil.copytree(tmp_path / "kept", tmp_path / "out.part")
     assert encode("in.tsv")["done_before"] is None
     assert not (tmp_path / "out.part").exists()
+
+
+def test_two_backends_are_not_mixed(encode: Encode, tmp_path: Path) -> None:
+    class Other(StubModel):
+        backend = SimpleNamespace(name="openvino-int8")
+
+    write_tsv(tmp_path / "in.tsv", 45)
+    begin(encode)
+    with pytest.raises(ConfigError, match=r"another backend.*expected stub.*got openvino-int8"):
+        encode("in.tsv", model=Other())
+    assert encode("in.tsv")["backend"] == "stub"
 
 
 def test_a_second_process_is_told_who_holds_the_folder(encode: Encode, tmp_path: Path) -> None:
