@@ -104,9 +104,7 @@ def encode(
         pairs: two columns of texts to be scored by a cross-encoder, in place of vectors.
         encoding: forces an encoding of the files.
         shard_rows: rows a shard, which is what a kill can cost; a shard's vectors are held in memory.
-        device: such as `cpu`.
-        backend: what runs the model; see `munjang.engine.choosing`.
-        show: how to tell about progress.
+        device, backend, show: see `encode_texts`.
 
     Returns:
         What `encoding.json` says; `done_before`, shards that were there already, None if all was; `seconds`.
