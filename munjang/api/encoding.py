@@ -96,7 +96,6 @@ def encode(
         out: the folder; see `munjang.engine.shards` for what lies in it.
         model: a bi-encoder, or with `pairs` a cross-encoder: `bundled:e5-small`, a folder, or an id of the hub.
         use: see `encode_texts`; of pairs, `similarity` scores both orders and takes the mean, `query` the order given.
-        dimension: of the vectors, if they are to be cut.
         precision: `float32`, `float16`, `int8` or `binary`; see `munjang.engine.precision.store`.
         format: `npy` or `parquet`.
         text_column: of the texts; by default the first of the usual names, or the only column.
@@ -104,7 +103,7 @@ def encode(
         pairs: two columns of texts to be scored by a cross-encoder, in place of vectors.
         encoding: forces an encoding of the files.
         shard_rows: rows a shard, which is what a kill can cost; a shard's vectors are held in memory.
-        device, backend, show: see `encode_texts`.
+        dimension, device, backend, show: see `encode_texts`.
 
     Returns:
         What `encoding.json` says; `done_before`, shards that were there already, None if all was; `seconds`.
@@ -119,24 +118,13 @@ def encode(
 
     began = time.monotonic()
     _require_options(use, precision, format, shard_rows)
-    if pairs is not None:
-        _require_effect_on_pairs(use, dimension, precision, text_column)
+    _require_effect_on_pairs(pairs, use, dimension, precision, text_column)
     files = find_text_files([str(source) for source in sources], Path.cwd())
     folder = resolve_model(model)
     require_kind(folder, "bi-encoder" if pairs is None else "cross-encoder")
     columns = pairs or ([] if text_column is None else [text_column])
-    job = Job(
-        model,
-        fingerprint_model(folder),
-        backend,
-        use,
-        dimension,
-        precision,
-        format,
-        shard_rows,
-        Wanted(tuple(columns), id, encoding),
-    )
-
+    wanted = Wanted(tuple(columns), id, encoding)
+    job = Job(model, fingerprint_model(folder), backend, use, dimension, precision, format, shard_rows, wanted)
     report = encode_files(files, Path(out), job, lambda: _open_model(folder, job, device), show)
     return {**report, "seconds": time.monotonic() - began}
 
@@ -175,8 +163,12 @@ def _require_known(name: str, value: str, known: Iterable[str]) -> None:
         raise ConfigError(f"unknown {name}", where=Option(name), expected=" or ".join(known), got=value)
 
 
-def _require_effect_on_pairs(use: str, dimension: int | None, precision: str, text_column: str | None) -> None:
+def _require_effect_on_pairs(
+    pairs: tuple[str, str] | None, use: str, dimension: int | None, precision: str, text_column: str | None
+) -> None:
     """Refuse what has no meaning for a single number a row."""
+    if pairs is None:
+        return
     idle = {
         "use": use if use == "document" else None,
         "dimension": dimension,
