@@ -13,6 +13,8 @@ _PUBLIC = {
     "checked_options": "naming",
     "convert": "converting",
     "doctor": "examining",
+    "encode": "encoding",
+    "encode_texts": "encoding",
     "evaluate": "evaluating",
     "examine": "examining",
     "explain": "runs",

@@ -139,10 +139,11 @@ def read_rows(path: Path, kind: str, spec: DataSpec, *, header: bool = True, see
 def _cells(record: Record, columns: Mapping[str, str] | None) -> dict[str, Any]:
     if record.fields is None or columns is None:
         raise BadCellError("", record.problem, record.excerpt)
-    return {role: _cell(record.fields, column) for role, column in columns.items()}
+    return {role: cell_of(record.fields, column) for role, column in columns.items()}
 
 
-def _cell(fields: dict[str, Any], column: str) -> Any:
+def cell_of(fields: dict[str, Any], column: str) -> Any:
+    """The cell of a column of a record, `outer.inner` for one of a nested object; None where there is none."""
     if column in fields:
         return fields[column]
     outer, _, inner = column.partition(".")

@@ -36,6 +36,7 @@ VERBS = (
     "train bi",
     "train cross",
     "convert",
+    "encode",
     "evaluate",
     "report",
     "index build",
