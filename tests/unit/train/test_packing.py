@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModel, BertConfig, DistilBertConfig, ElectraConfig, XLMRobertaConfig
 
 from munjang.engine.encoder import Encoder
-from munjang.train.packing import PackedEncoder, dropout, pack, unpack
+from munjang.train.packing import PackedEncoder, attend_fused, attend_plainly, dropout, pack, unpack
 
 SIZES = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4}
 SIZES |= {"intermediate_size": 24, "max_position_embeddings": 40, "initializer_range": 0.3}
@@ -122,3 +122,17 @@ def test_an_encoder_that_attends_in_another_way_is_left_alone() -> None:
     assert model.config._attn_implementation == "flash_attention_2"
     assert pack(model) is None
     assert model.encoder is plain
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_both_ways_to_attend_give_the_same_states_and_gradients(padded: bool) -> None:
+    draw = torch.Generator().manual_seed(1)
+    parts = [torch.randn((3, 4, 7, 8), generator=draw).requires_grad_() for _ in range(3)]
+    bias = torch.zeros((3, 1, 1, 7))
+    if padded:
+        bias[0, ..., -3:] = torch.finfo(torch.float32).min
+    found = [attend(*parts, bias, 0.0) for attend in (attend_plainly, attend_fused)]
+    assert torch.allclose(*found, atol=1e-5)
+    gradients = [torch.autograd.grad(one.square().sum(), parts) for one in found]
+    for plain, fused in zip(*gradients, strict=True):
+        assert torch.allclose(plain, fused, atol=1e-4)
