@@ -11,7 +11,7 @@ from munjang.errors import MissingInputError, UnavailableError
 from munjang.models.folder import require_kind, require_safe_folder
 
 #: What a user may ask for.
-CHOICES = ("auto", "torch", *LIBRARIES)
+CHOICES = ("auto", "torch", "torch-bfloat16", *LIBRARIES)
 
 
 def open_backend(folder: Path, kind: str, device: str, budget: int | None, wanted: str) -> Backend:
@@ -22,9 +22,10 @@ def open_backend(folder: Path, kind: str, device: str, budget: int | None, wante
         kind: `bi-encoder` or `cross-encoder`.
         device: such as `cpu`; exports run on a CPU only.
         budget: padded tokens a batch; the backend's own by default.
-        wanted: `torch`; `openvino` or `onnx`, the fastest export for it beside the model, or one of both by its name,
+        wanted: `torch`, in float32; `torch-bfloat16`; `openvino` or `onnx`, the fastest export for it beside the model;
+            one of these exports by its name,
             such as `openvino-int8`; or `auto`, the fastest export whose certificate holds and whose library is
-            installed, else torch.
+            installed, else torch, on a GPU in bfloat16 if it computes that.
 
     Raises:
         MissingInputError: no such folder or export. DataError: the folder is unsafe, damaged, or of the other kind.
@@ -32,8 +33,8 @@ def open_backend(folder: Path, kind: str, device: str, budget: int | None, wante
     """
     require_kind(folder, kind)
     require_safe_folder(folder)
-    if wanted == "torch" or (wanted == "auto" and device != "cpu"):
-        return _torch(folder, kind, device, budget)
+    if wanted in ("torch", "torch-bfloat16") or (wanted == "auto" and device != "cpu"):
+        return _torch(folder, kind, device, budget, wanted)
     found = sorted(exports_of(folder), key=lambda export: -export[1].speed_ratio)
     if wanted == "auto":
         for place, certificate in found:
@@ -42,7 +43,7 @@ def open_backend(folder: Path, kind: str, device: str, budget: int | None, wante
                     return open_export(folder, place, certificate, budget)
                 except UnavailableError:
                     continue
-        return _torch(folder, kind, device, budget)
+        return _torch(folder, kind, device, budget, wanted)
     for place, certificate in found:
         if wanted in (certificate.backend, f"{certificate.backend}-{certificate.precision}"):
             return open_export(folder, place, certificate, budget)
@@ -54,11 +55,13 @@ def open_backend(folder: Path, kind: str, device: str, budget: int | None, wante
     )
 
 
-def _torch(folder: Path, kind: str, device: str, budget: int | None) -> Backend:
+def _torch(folder: Path, kind: str, device: str, budget: int | None, wanted: str) -> Backend:
+    import torch
     from sentence_transformers import CrossEncoder, SentenceTransformer
 
     from munjang.engine.loading import load_model
     from munjang.engine.torch_backend import TorchBackend
 
     model = load_model(SentenceTransformer if kind == "bi-encoder" else CrossEncoder, folder, device)
-    return TorchBackend(model, device, budget)
+    gains = wanted == "auto" and device.startswith("cuda") and torch.cuda.is_bf16_supported()
+    return TorchBackend(model, device, budget, half=gains or wanted == "torch-bfloat16")

@@ -36,13 +36,18 @@ class TorchBackend:
         model: its weights may not change later; see `over`.
         device: where it is.
         budget: tokens a batch; by default 512 on a CPU, where a batch should stay in its caches, and 16,384 elsewhere.
+        half: compute matrix products in bfloat16: several times as fast on a GPU, at 1e-2 of the numbers.
     """
 
-    name = "torch"
-
     def __init__(
-        self, model: SentenceTransformer | CrossEncoder, device: str = "cpu", budget: int | None = None
+        self,
+        model: SentenceTransformer | CrossEncoder,
+        device: str = "cpu",
+        budget: int | None = None,
+        half: bool = False,
     ) -> None:
+        self.name = "torch-bfloat16" if half else "torch"
+        self._half = half
         self.model = model.eval()
         self.device = device
         self.live = False
@@ -54,7 +59,7 @@ class TorchBackend:
         self.budget = budget or (CPU_BUDGET if on_cpu else GPU_BUDGET)
         # Several threads in one model: only where each of them computes functions of weights.
         self.threads = 1
-        self._lean = self._proven_lean() if on_cpu else None
+        self._lean = self._proven_lean() if on_cpu and not half else None
         if self._lean is not None:
             self.threads = max(min(torch.get_num_threads(), len(os.sched_getaffinity(0))), 1)
 
@@ -75,6 +80,7 @@ class TorchBackend:
     def identity(self) -> str:
         """See `munjang.engine.backend.Backend`."""
         number = next((str(weight.dtype) for weight in self.model.parameters()), "torch.float32")
+        number = "torch.bfloat16" if self._half else number
         kind = self.device.partition(":")[0]
         return number.replace(".", "-") + ("" if kind == "cpu" else f"-{kind}")
 
@@ -95,7 +101,8 @@ class TorchBackend:
         return found.float().reshape(len(positions), -1)[:, : self.outputs].cpu().numpy()
 
     def _plainly(self, read: Features, positions: Sequence[int]) -> Tensor:
-        features = self.model(read.batch(positions))
+        with torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=self._half):
+            features = self.model(read.batch(positions))
         return features["scores"] if self.pairs else features["sentence_embedding"]
 
     def _proven_lean(self) -> Any:

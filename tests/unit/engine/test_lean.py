@@ -138,3 +138,11 @@ def test_without_products_that_are_laid_out_it_is_the_same(tiny_bi: Path, monkey
 def test_the_probes_have_several_lengths(tiny_bi: Path) -> None:
     read = TorchBackend(SentenceTransformer(str(tiny_bi), device="cpu").eval()).read(torch_backend._PROBES)
     assert len(set(read.lengths)) > 1
+
+
+def test_bfloat16_is_near_and_another_entry_of_the_cache(tiny_bi: Path) -> None:
+    exact, half = Encoder(tiny_bi), Encoder(tiny_bi, backend="torch-bfloat16")
+    apart = np.abs(half.encode(TEXTS) - exact.encode(TEXTS)).max()
+    assert 1e-6 < apart < 0.05
+    assert half.encode(TEXTS).dtype == np.float32
+    assert exact.backend.identity != half.backend.identity
