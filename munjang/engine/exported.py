@@ -42,6 +42,9 @@ class _Exported:
         self._certificate = certificate
         self._tokenizer = load_tokenizer(transformer_folder(folder))
         self._open(place)
+        # Once in one thread: OpenVINO's bindings set themselves up at the first call, and two that do so at the same time
+        # wait for each other forever, one for Python's lock and one for the other's.
+        self.run(self.read([("a", "a")] if certificate.kind == "cross-encoder" else ["a"]), [0])
 
     @staticmethod
     def _digest(place: Path) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -80,6 +82,21 @@ def test_an_export_in_int8_is_near_and_says_what_it_costs(backend: str, tiny_bi:
     assert certificate.dev_export == pytest.approx(100 * correlation(predicted, gold), abs=0.01)
     assert certificate.loss == pytest.approx(certificate.dev_torch - certificate.dev_export)
     assert certificate.holds == (certificate.loss <= LOSS)
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnx"])
+def test_the_first_calls_of_a_process_may_come_from_several_threads(backend: str, bi: Path) -> None:
+    code = f"""
+import sys
+from munjang.engine.encoder import Encoder
+texts = [f"글 {{i}} " * (i % 30 + 1) for i in range(400)]
+encoder = Encoder({str(bi)!r}, backend={backend!r})
+encoder.backend.threads = 8
+encoder.encode(texts)
+print("torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == ["False"]
 
 
 CERTIFICATE = Certificate(
