@@ -59,8 +59,7 @@ KOREAN: dict[str, str] = {
     "it gives the classes of NLI, not one score": "점수 하나가 아니라 NLI 부류를 냄",
     "its three outputs do not say which is entailment, neutral and contradiction": "세 출력 가운데 어느 것이 함의, 중립, "
     "모순인지 적혀 있지 않음",
-    "the model made scores that are not finite": "모델이 유한하지 않은 점수를 냄",
-    "the model made vectors with numbers that are not finite": "모델이 유한하지 않은 수가 든 벡터를 냄",
+    "the model made numbers that are not finite": "모델이 유한하지 않은 수를 냄",
     "measured of an earlier model of this name": "이 이름의 예전 모델을 잰 것임",
     "measured on other rows of this name": "이 이름의 다른 행에서 잰 것임",
     "its measurement is damaged or gone": "잰 결과가 손상되었거나 없어짐",
