@@ -15,7 +15,7 @@ from munjang.evaluate.tasks import TASKS
 #: Terms that Korean texts write in English as well.
 SAME = {"Spearman", "Pearson", "nDCG@10", "MRR@10", "MAP", "MAP@100", "V-measure"}
 SOURCES = [*Path(munjang.__file__).parent.joinpath("evaluate").glob("*.py")]
-SOURCES += [Path(munjang.__file__).parent / "engine" / name for name in ("encoder.py", "scorer.py")]
+SOURCES += [Path(munjang.__file__).parent / "engine" / name for name in ("encoder.py", "scorer.py", "running.py")]
 
 
 def literals(node: ast.AST | None) -> Iterator[str]:
