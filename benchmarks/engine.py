@@ -60,7 +60,7 @@ def main() -> None:
         short, pairs, gold = _texts(arguments.data, arguments.texts)
         _encoding(contenders, short, pairs, gold, arguments.repeats)
         if arguments.ceiling:
-            _ceiling(folder, short)
+            print("\n" + ceiling(folder, short))
         _latency(contenders, short[:50], arguments.repeats)
         _scoring(cross, pairs[: arguments.texts // 2], arguments.repeats)
         if arguments.cold:
@@ -234,8 +234,8 @@ def _scoring(folder: Path, pairs: list[tuple[str, str]], repeats: int) -> None:
         print(f"| {name} | {len(pairs) / medians[name]:,.0f} | {medians[PEER] / medians[name]:.2f} | {apart:.5f} |")
 
 
-def _ceiling(folder: Path, texts: list[str]) -> None:
-    """The rate of the products of one layer alone, and what it would allow."""
+def ceiling(folder: Path, texts: list[str]) -> str:
+    """The rate of the products of one layer alone, and what it would allow of some texts, in a sentence."""
     import torch
 
     from munjang.engine.encoder import Encoder
@@ -259,9 +259,9 @@ def _ceiling(folder: Path, texts: list[str]) -> None:
     tokens = encoder.counts.tokens / len(texts)
     rate = operations / seconds
     allowed = rate / (layers * operations / rows * tokens)
-    print(
-        f"\nmatrix products alone: {rate / 1e9:,.0f} GFLOP/s in float32; at {tokens:.1f} tokens a short text and "
-        f"{layers} layers they allow {allowed:,.0f} short texts/s"
+    return (
+        f"matrix products alone: {rate / 1e9:,.0f} GFLOP/s in float32; at {tokens:.1f} tokens a text and {layers} layers "
+        f"they allow {allowed:,.0f} texts/s, {len(texts) / allowed:.1f} s for these {len(texts):,}"
     )
 
 

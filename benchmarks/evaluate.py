@@ -1,6 +1,7 @@
 """Seconds of an evaluation against the evaluators of sentence-transformers, on the same models and rows, and of the bootstrap.
 
     MUNJANG_DATA=FOLDER python -m benchmarks.evaluate [--bi bundled:e5-small] [--cross MODEL] [--on SET...] [--repeats 2]
+        [--ceiling]
 
 Peers: EmbeddingSimilarityEvaluator for a bi-encoder and CrossEncoderCorrelationEvaluator for a cross-encoder, with their
 defaults, one set after the other, as they are used. Munjang measures all sets at once: each distinct text once, by length,
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.engine import ceiling
 from benchmarks.machine import machine
 
 _SETS = ("korsts:test", "klue-sts-sample", "stsb:dev", "stsb:test")
@@ -31,6 +33,9 @@ def main() -> None:
     parser.add_argument("--cross", help="a cross-encoder; without one only bi-encoders are compared")
     parser.add_argument("--on", nargs="+", default=list(_SETS))
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument(
+        "--ceiling", action="store_true", help="what matrix products alone would take for the bi-encoder"
+    )
     arguments = parser.parse_args()
     from munjang.models.source import resolve_model
 
@@ -42,6 +47,9 @@ def main() -> None:
     for kind, name in (("bi-encoder", arguments.bi), ("cross-encoder", arguments.cross)):
         if name is not None:
             print(_line(f"{kind} {name}", kind, resolve_model(name, Path()), sets, arguments.repeats), flush=True)
+    if arguments.ceiling:
+        texts = list(dict.fromkeys(text for rows in sets.values() for row in rows for text in row[:2]))
+        print("\n" + ceiling(resolve_model(arguments.bi, Path()), texts))
     print(f"\nbootstrap: {_bootstrap():.2f} s for 10,000 resamples of Spearman on 1,500 pairs")
 
 
