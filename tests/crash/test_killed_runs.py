@@ -213,7 +213,12 @@ def test_damaged_results_are_made_again_and_said(recipe: Path, unbroken: Path, t
     assert same(results(out), results(unbroken))
 
 
-@pytest.mark.parametrize("limit", [20_000, 300_000, 2_000_000])
+_NIGHTLY = pytest.mark.nightly
+
+
+@pytest.mark.parametrize(
+    "limit", [pytest.param(20_000, marks=_NIGHTLY), 300_000, pytest.param(2_000_000, marks=_NIGHTLY)]
+)
 def test_a_disk_that_fills_ends_with_one_message_and_nothing_half_written(
     limit: int, recipe: Path, unbroken: Path, tmp_path: Path
 ) -> None:
