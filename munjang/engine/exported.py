@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from munjang.models.settings import transformer_folder
 LIBRARIES = {"openvino": "model.xml", "onnx": "model.onnx"}
 
 
-class _Exported:
+class _Exported(ABC):
     """What both have in common: tokens without torch, batches with padding, one batch a thread.
 
     Args:
@@ -52,15 +53,17 @@ class _Exported:
         manifest = read_manifest(place)
         return digest_of_manifest(manifest) if manifest else ""
 
+    @abstractmethod
     def _release(self) -> str:
         """Of the library that runs it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _open(self, place: Path) -> None:
-        raise NotImplementedError
+        """Load the export."""
 
+    @abstractmethod
     def _infer(self, feeds: dict[str, np.ndarray]) -> np.ndarray:
-        raise NotImplementedError
+        """Outputs of a padded batch; called from several threads."""
 
     def ready(self) -> _Exported:
         """Itself: an export's weights do not change."""

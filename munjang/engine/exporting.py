@@ -29,12 +29,13 @@ from torch import Tensor, nn
 from munjang.engine.backend import Backend
 from munjang.engine.certificate import EXPORTS, FILE, GOLDEN, Certificate
 from munjang.engine.choosing import open_backend
+from munjang.engine.encoder import cosine_of_rows
 from munjang.engine.exported import LIBRARIES, open_export
 from munjang.engine.features import Features
 from munjang.engine.running import run_inputs
 from munjang.engine.tokens import Tokens, load_tokenizer
 from munjang.engine.torch_backend import TorchBackend
-from munjang.errors import DataError, DiskError, MunjangError, missing_extra
+from munjang.errors import DataError, DiskError, MissingInputError, missing_extra
 from munjang.files import new_directory, write_json
 from munjang.models.folder import fingerprint_model, model_kind
 from munjang.models.settings import default_prompt, transformer_folder
@@ -308,7 +309,7 @@ def _measured(
     ratio = min(seconds["torch"]) / min(seconds["export"])
     found: dict[str, Any] = {"speed_ratio": round(ratio, 2)}
     if draft.kind == "bi-encoder":
-        cosines = _cosines(outputs["torch"], outputs["export"])
+        cosines = cosine_of_rows(outputs["torch"], outputs["export"])
         found |= {"cosine_least": round(float(cosines.min()), 6), "cosine_mean": round(float(cosines.mean()), 6)}
     else:
         found["difference_largest"] = round(float(np.abs(outputs["torch"] - outputs["export"]).max()), 6)
@@ -331,13 +332,9 @@ def _on_dev(
     else:
         texts = list(dict.fromkeys(text for pair in dev.pairs for text in pair))
         vectors = dict(zip(texts, run_inputs(backend, texts, prompt).outputs, strict=True))
-        predicted = _cosines(*(np.stack([vectors[pair[side]] for pair in dev.pairs]) for side in (0, 1)))
+        predicted = cosine_of_rows(*(np.stack([vectors[pair[side]] for pair in dev.pairs]) for side in (0, 1)))
     value = spearman(predicted, dev.scores)
     return None if value is None else round(100 * value, 2)
-
-
-def _cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return (left * right).sum(axis=1) / np.maximum(np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1), 1e-12)
 
 
 def _golden(reference: TorchBackend, kind: str, prompt: str, fingerprint: str) -> dict[str, Any]:
@@ -361,12 +358,12 @@ def read_golden(path: Path) -> dict[str, Any]:
     """Golden outputs of an export.
 
     Raises:
-        MunjangError: there is no such file, or it is damaged.
+        MissingInputError: there is no such file. DataError: it is damaged.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {name: content[name] for name in ("model", "kind", "prompt", "inputs", "outputs")}
     except FileNotFoundError as error:
-        raise MunjangError("no golden outputs", where=path) from error
+        raise MissingInputError("no golden outputs", where=path) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError("this file is damaged", where=path, got=str(error)[:200]) from error

@@ -28,7 +28,7 @@ class Features:
 
     Prompts, lower-casing, the order of special tokens and the cut at the maximum length are those of the model's own
     `preprocess`. Where the model's tokenizer alone does the same, which is tried once a model on texts that are made to
-    tell, it is called directly: that is five times as fast.
+    tell, it is called directly.
 
     Args:
         model: a bi-encoder for texts, a cross-encoder for pairs.

@@ -12,7 +12,7 @@ import numpy as np
 from munjang.engine.backend import Backend, Tokenised
 from munjang.engine.batches import token_batches
 from munjang.engine.workers import run_batches
-from munjang.errors import DataError, MunjangError
+from munjang.errors import DataError, UnavailableError
 from munjang.progress import Progress, silent
 
 #: Inputs that are tokenised and sorted together: enough that batches are of one length, few enough for any memory.
@@ -93,7 +93,7 @@ def run_inputs(
 
     Raises:
         NonFiniteError: the model made a number that is not finite.
-        MunjangError: memory does not suffice for a single input.
+        UnavailableError: memory does not suffice for a single input.
     """
     outputs = np.empty((len(inputs), backend.outputs), np.float32)
     truncated = np.zeros(len(inputs), bool)
@@ -131,7 +131,7 @@ def _within_memory(backend: Backend, read: Tokenised, positions: np.ndarray) -> 
         if not isinstance(error, MemoryError) and not any(said in str(error).lower() for said in _NO_MEMORY):
             raise
         if len(positions) == 1:
-            raise MunjangError(
+            raise UnavailableError(
                 "memory does not suffice for a single input",
                 got=f"{read.lengths[int(positions[0])]:,} tokens",
                 hint="choose a smaller maximum length, or a smaller model",

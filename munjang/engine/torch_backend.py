@@ -36,7 +36,7 @@ class TorchBackend:
         model: its weights may not change later; see `over`.
         device: where it is.
         budget: tokens a batch; by default 512 on a CPU, where a batch should stay in its caches, and 16,384 elsewhere.
-        half: compute matrix products in bfloat16: several times as fast on a GPU, at 1e-2 of the numbers.
+        half: compute matrix products in bfloat16, which a GPU has units for; outputs are rounded accordingly.
     """
 
     def __init__(

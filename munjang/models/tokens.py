@@ -11,7 +11,7 @@ from typing import Any
 from munjang.data.lint import Finding
 from munjang.data.lint.findings import counted
 from munjang.data.rows import LabelledPair, RankedList, ScoredPair, Triplet, pairs_of, sentences_of
-from munjang.errors import DataError
+from munjang.engine.tokens import load_tokenizer
 from munjang.models.folder import model_kind, read_settings
 from munjang.models.settings import default_prompt, maximum_length, transformer_settings
 from munjang.text import printable
@@ -115,12 +115,7 @@ def _tokenizer(path: Path, changed: int) -> Any:
         path: of `tokenizer.json`.
         changed: when the file did last, so that another one in its place is loaded.
     """
-    from tokenizers import Tokenizer
-
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the tokenizers library raises bare Exception
-        raise DataError("this tokenizer cannot be loaded", where=path, got=str(error)[:200]) from error
+    tokenizer = load_tokenizer(path.parent)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer

@@ -89,7 +89,7 @@ class PackedEncoder(nn.Module):
 
 
 def attend_plainly(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, p: float) -> Tensor:
-    """Attention as its formula says, which on a CPU is faster forward and backward than torch's fused kernel.
+    """Attention as its formula says, with the cheap dropout of this module; on a CPU.
 
     Args:
         query, key, value: (n, heads, length, size).
