@@ -11,7 +11,6 @@ import pytest
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from munjang import api
-from munjang.cli.app import run_command
 from munjang.errors import ConfigError, DataError
 from munjang.files import damage
 from munjang.models.settings import cross_task
@@ -19,18 +18,6 @@ from munjang.models.settings import cross_task
 Run = Callable[..., tuple[int, str, str]]
 
 PAIRS = [("환불은 언제 되나요?", "환불 시점이 궁금해요"), ("배송이 늦어요", "비밀번호를 잊었어요")]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        status = run_command([str(a) for a in arguments])
-        printed = capfd.readouterr()
-        return status, printed.out, printed.err
-
-    return call
 
 
 def test_an_nli_model_becomes_one_for_similarity(run: Run, tiny_cross: Path, tmp_path: Path) -> None:

@@ -12,25 +12,12 @@ import pytest
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from munjang import api
-from munjang.cli.app import run_command
 from munjang.engine.shards import read_encoding
 from munjang.errors import ConfigError, UsageError
 from munjang.files import damage
 
 Run = Callable[..., tuple[int, str, str]]
 TEXTS = ["환불은 언제 되나요?", "배송이 늦어요", "비밀번호를 잊었어요"]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        status = run_command([str(a) for a in arguments])
-        printed = capfd.readouterr()
-        return status, printed.out, printed.err
-
-    return call
 
 
 @pytest.mark.parametrize("use", ["similarity", "query", "document"])
