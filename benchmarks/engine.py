@@ -12,7 +12,7 @@ folder of their own, calibrated and judged on the train and dev split of `--data
 All contenders are in one process and take turns; the table holds medians. `cosine` is the least to sentence-transformers'
 vectors on the short texts, `dev` Spearman x 100 on the dev split. `--cold` runs each in a process of its own and gives
 seconds from the start of Python to the first vector, and peak memory. `--ceiling` adds the rate of matrix products alone, by
-torch.mm with the shapes of one layer, and the inputs a second that it would allow.
+torch.mm and torch._int_mm with the shapes of one layer, and the inputs a second that they would allow.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ def _scoring(folder: Path, pairs: list[tuple[str, str]], repeats: int) -> None:
 
 
 def ceiling(folder: Path, texts: list[str]) -> str:
-    """The rate of the products of one layer alone, and what it would allow of some texts, in a sentence."""
+    """The rate of the products of one layer alone, and what it would allow of some texts, a line a precision."""
     import torch
 
     from munjang.engine.encoder import Encoder
@@ -253,16 +253,25 @@ def ceiling(folder: Path, texts: list[str]) -> str:
             for left, right in tensors:
                 torch.mm(left, right)
 
-    products()
-    seconds = statistics.median(_seconds(products) for _ in range(5)) / 20
+    whole = [tuple(torch.randint(-127, 128, side.shape, dtype=torch.int8) for side in pair) for pair in tensors]
+
+    def integers() -> None:
+        for _ in range(20):
+            for left, right in whole:
+                torch._int_mm(left, right)  # VNNI's eight bits; sums of 32 bits, as in a quantised model
+
     encoder.encode(texts)
     tokens = encoder.counts.tokens / len(texts)
-    rate = operations / seconds
-    allowed = rate / (layers * operations / rows * tokens)
-    return (
-        f"matrix products alone: {rate / 1e9:,.0f} GFLOP/s in float32; at {tokens:.1f} tokens a text and {layers} layers "
-        f"they allow {allowed:,.0f} texts/s, {len(texts) / allowed:.1f} s for these {len(texts):,}"
-    )
+    lines = [f"matrix products alone, {tokens:.1f} tokens a text, {layers} layers:"]
+    for name, run in (("float32", products), ("int8", integers)):
+        run()
+        rate = operations / (statistics.median(_seconds(run) for _ in range(5)) / 20)
+        allowed = rate / (layers * operations / rows * tokens)
+        lines.append(
+            f"{name}: {rate / 1e9:,.0f} GOP/s, which allow {allowed:,.0f} texts/s, "
+            f"{len(texts) / allowed:.1f} s for these {len(texts):,}"
+        )
+    return "\n".join(lines)
 
 
 def _cold(names: list[str], folder: Path, model: str) -> None:
