@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ EXIT_STATUSES: dict[int, str] = {
     1: "done, and the doctor found errors (or what --fail-on names)",
     2: "the command line could not be read",
     3: "done, but a trained model is no better on dev than its start (see --allow-regression)",
-    4: "done, but an evaluation does not reach a gate",
+    4: "a gate is not reached: by an evaluation, or by the teachers of silver labels",
     65: "the data are wrong: a column, a score, an empty set",
     66: "an input is missing: a file, a model, a column",
     69: "something needed is not available: a hub, an extra that is not installed",
@@ -48,16 +49,20 @@ class Option:
     def in_recipe(self) -> str:
         """Such as `scale = [0, 5]`, or `stage.bi.margin`."""
         path = ".".join(part for part in (self.table, self.name) if part)
-        return path if self.value is None else f"{path} = {_toml(self.value)}"
+        return path if self.value is None else f"{path} = {as_toml(self.value)}"
 
 
-def _toml(value: Any) -> str:
+def as_toml(value: Any) -> str:
     """A plain value as TOML writes it."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{_toml_key(str(key))} = {as_toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_toml, value)) + "]"
+        return "[" + ", ".join(map(as_toml, value)) + "]"
     return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else as_toml(key)
 
 
 class Phrase(str):

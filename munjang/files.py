@@ -241,6 +241,14 @@ def damage(folder: Path) -> str | None:
     return None
 
 
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """A second name for a file, or a copy where the disk has no second names."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def remove_leftovers(folder: Path) -> int:
     """Remove temporary files and directories that a killed process left behind; returns how many.
 

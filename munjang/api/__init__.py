@@ -10,6 +10,7 @@ from typing import Any
 
 _PUBLIC = {
     "RunResult": "runs",
+    "augment": "augmenting",
     "checked_options": "naming",
     "convert": "converting",
     "doctor": "examining",

@@ -42,6 +42,7 @@ for _app, _place, _help in (
     (app, "export:export", "Export a model for OpenVINO or ONNX Runtime, with a certificate."),
     (app, "export:verify", "Compare a model or a server with the golden outputs of an export."),
     (app, "encode:encode", "Turn texts, or files of any size, into vectors; go on where it was killed."),
+    (app, "augment:augment", "Label raw pairs with a cross-encoder and train on gold and silver."),
     (app, "evaluate:evaluate", "Measure models on any sets, with 95% intervals and verdicts."),
     (app, "evaluate:report", "Make one page of the results of several evaluations or runs."),
     (index, "index:build", "Encode texts into an index."),

@@ -50,16 +50,16 @@ def run(
         result = api.run(recipe, overrides=overrides, out=out, device=common.device, show=show)
     regressed = [outcome.name for outcome in result.outcomes if outcome.report.get("regressed")]
     if common.json:
-        print_json(_as_json(result))
+        print_json(as_json(result))
     else:
-        _print(result)
+        print_run(result)
         for name in regressed:
             print_regression(name)
     return REGRESSED if regressed and not allow_regression else 0
 
 
-def _explain(plan: list[dict[str, str]], as_json: bool) -> int:
-    if as_json:
+def _explain(plan: list[dict[str, str]], in_json: bool) -> int:
+    if in_json:
         print_json(plan)
         return 0
     view = table("what this run would do", "stage", "kind", "state")
@@ -69,7 +69,8 @@ def _explain(plan: list[dict[str, str]], as_json: bool) -> int:
     return 0
 
 
-def _as_json(result: api.RunResult) -> dict[str, Any]:
+def as_json(result: api.RunResult) -> dict[str, Any]:
+    """A run as JSON values."""
     return {
         "recipe": result.recipe.name,
         "directory": str(result.directory),
@@ -81,7 +82,8 @@ def _as_json(result: api.RunResult) -> dict[str, Any]:
     }
 
 
-def _print(result: api.RunResult) -> None:
+def print_run(result: api.RunResult) -> None:
+    """The last table of a run, its models, and where to go on."""
     console = stdout()
     evaluations = result.of_kind("evaluate")[-1:]
     for _, outcome in evaluations:

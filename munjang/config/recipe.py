@@ -51,7 +51,10 @@ BiEncoder = Annotated[str, Reference(("bi-encoder",))]
 CrossEncoder = Annotated[str, Reference(("cross-encoder",))]
 AnyModel = Annotated[str, Reference(("bi-encoder", "cross-encoder"))]
 ScoredPairs = Annotated[str, Reference(("scored-pairs",))]
-UnscoredPairs = Annotated[str, Reference(("pairs",), stage_only=True)]
+#: Of pairs that have labels, these are not read.
+CandidatePairs = Annotated[
+    str, Reference(("pairs", "scored-pairs", "labelled-pairs", "positive-pairs", "parallel-pairs"))
+]
 #: Kinds that one option takes stand in the order in which the columns of a file are tried for them.
 _COMPARISONS = (
     "scored-pairs",
@@ -62,7 +65,7 @@ _COMPARISONS = (
     "ranked-lists",
 )
 TrainingRows = Annotated[str, Reference((*_COMPARISONS, "sentences"))]
-AnyRows = Annotated[str, Reference((*_COMPARISONS, "labelled-texts", "sentences", "documents"))]
+AnyRows = Annotated[str, Reference((*_COMPARISONS, "labelled-texts", "sentences", "documents", "pairs"))]
 MeasuredRows = Annotated[
     str,
     Reference(("scored-pairs", "labelled-pairs", "triplets", "parallel-pairs", "ranked-lists", "labelled-texts")),

@@ -16,6 +16,7 @@ from munjang.data.rows import (
     RankedList,
     ScoredPair,
     Triplet,
+    UnlabelledPair,
 )
 from munjang.text import MAX_CHARS, TextChanges, is_blank, match_key
 
@@ -60,6 +61,8 @@ def build_row(kind: str, cells: dict[str, Any], scale: tuple[float, float], chan
         return LabelledPair(text("sentence1"), text("sentence2"), _label(cells["label"]))
     if kind == "triplets":
         return Triplet(text("anchor"), text("positive"), text("negative"))
+    if kind == "pairs":
+        return UnlabelledPair(text("sentence1"), text("sentence2"))
     if kind == "positive-pairs":
         return PositivePair(text("anchor"), text("positive"))
     if kind == "parallel-pairs":

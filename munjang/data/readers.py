@@ -54,6 +54,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "sentences": ("sentence",),
     "documents": ("id", "text"),
     "qrels": ("query_id", "doc_id", "relevance"),
+    "pairs": ("sentence1", "sentence2"),
 }
 #: Roles that count only where they are mapped, for files have such columns for other reasons too.
 MAPPED_ROLES: dict[str, tuple[str, ...]] = {"documents": ("title",)}

@@ -36,6 +36,13 @@ class Triplet(NamedTuple):
     negative: str
 
 
+class UnlabelledPair(NamedTuple):
+    """Two sentences of which nobody has said yet how similar they are."""
+
+    sentence1: str
+    sentence2: str
+
+
 class PositivePair(NamedTuple):
     """Two texts that belong together, such as a question and its answer, without a score."""
 
@@ -161,7 +168,7 @@ def texts_of(row: Any) -> tuple[str, ...]:
         return (row.query, *row.documents)
     if isinstance(row, ScoredPair | LabelledPair):
         return row[:2]
-    if isinstance(row, Triplet | PositivePair | ParallelPair):
+    if isinstance(row, Triplet | PositivePair | ParallelPair | UnlabelledPair):
         return tuple(row)
     if isinstance(row, Qrel):
         return ()

@@ -10,7 +10,6 @@ OUT/rejects.jsonl          rows that have no vector, with file, line, column and
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ import numpy as np
 
 from munjang.engine.precision import Stored, restore
 from munjang.errors import MissingInputError
-from munjang.files import new_directory, read_json, read_manifest
+from munjang.files import link_or_copy, new_directory, read_json, read_manifest
 
 SUMMARY, REJECTS = "encoding.json", "rejects.jsonl"
 FORMATS = ("npy", "parquet")
@@ -128,18 +127,11 @@ def assemble(out: Path, part: Path, shards: int, summary: dict[str, Any], finger
                     if path.stem in places:
                         target = folder / places[path.stem] / f"{number:05d}{path.suffix}"
                         target.parent.mkdir(exist_ok=True)
-                        _link(path, target)
+                        link_or_copy(path, target)
                 with (shard / REJECTS).open("rb") as lines:
                     shutil.copyfileobj(lines, rejects)
         text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
         (folder / SUMMARY).write_bytes(text.encode("utf-8", "backslashreplace") + b"\n")
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, target)
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

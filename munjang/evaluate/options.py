@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from munjang.config.recipe import (
     AnyModel,
+    BiEncoder,
     CrossEncoder,
     Documents,
     Frozen,
@@ -18,6 +19,7 @@ from munjang.config.recipe import (
     Qrels,
     Queries,
     StageOptions,
+    TrainingRows,
 )
 from munjang.errors import ConfigError, MunjangError, Option, Phrase
 from munjang.evaluate.naming import read_set
@@ -187,3 +189,15 @@ class EvaluateOptions(StageOptions):
 
 def _read(one: Any) -> list[Any]:
     return read_set(one) if isinstance(one, str) else [one]
+
+
+class ChooseOptions(StageOptions):
+    """Take the best of several bi-encoders on dev."""
+
+    kind: ClassVar[str] = "choose"
+    produces: ClassVar[str] = "bi-encoder"
+
+    models: dict[str, BiEncoder] = Field(min_length=2)
+    """Label -> model; the first of equals is taken."""
+    dev: TrainingRows
+    """Rows that decide; never a test split. What they give is said under `dev` of the trainings."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from munjang.augment.options import LabelOptions, MineOptions
+from munjang.augment.options import Labelling, MineOptions
 from munjang.config.recipe import DATA_PREFIX, STAGE_PREFIX, Recipe, StageOptions
 from munjang.data.lint import Finding
 from munjang.evaluate.options import EvaluateOptions
@@ -15,7 +15,7 @@ from munjang.index.options import IndexOptions, SearchOptions
 from munjang.models.options import ConvertOptions
 
 #: Stages whose result is of no use by itself.
-_FOR_OTHERS = (MineOptions, LabelOptions)
+_FOR_OTHERS = (MineOptions, Labelling)
 
 
 def idle_options(recipe: Recipe, made: Mapping[str, str], rows: Mapping[str, str]) -> list[Finding]:

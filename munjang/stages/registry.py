@@ -8,9 +8,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from munjang.augment.options import LabelOptions, MineOptions
+from munjang.augment.options import LabelClassesOptions, LabelOptions, LabelTripletsOptions, MineOptions
 from munjang.config.recipe import StageOptions
-from munjang.evaluate.options import EvaluateOptions
+from munjang.evaluate.options import ChooseOptions, EvaluateOptions
 from munjang.index.options import IndexOptions, SearchOptions
 from munjang.models.options import ConvertOptions
 from munjang.pipeline.stage import Context, StageKind
@@ -29,8 +29,11 @@ _FUNCTIONS: tuple[tuple[type[StageOptions], str, str], ...] = (
     (TrainBiOptions, "training", "run_train_bi"),
     (TrainCrossOptions, "training", "run_train_cross"),
     (ConvertOptions, "converting", "run_convert"),
-    (MineOptions, "augmenting", "run_mine"),
-    (LabelOptions, "augmenting", "run_label"),
+    (MineOptions, "mining", "run_mine"),
+    (LabelOptions, "labelling", "run_label"),
+    (LabelClassesOptions, "labelling", "run_label_classes"),
+    (LabelTripletsOptions, "labelling", "run_label_triplets"),
+    (ChooseOptions, "choosing", "run_choose"),
     (IndexOptions, "indexing", "run_index"),
     (SearchOptions, "evaluating", "run_search"),
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import statistics
 import tempfile
@@ -16,7 +15,16 @@ from munjang.data.cells import NLI_LABELS
 from munjang.data.readers import ROLES
 from munjang.errors import DataError
 from munjang.evaluate.dev import dev_metric, dev_of_encoder, dev_of_scorer
-from munjang.files import damage, lock, new_directory, read_json, read_manifest, remove_leftovers, write_json
+from munjang.files import (
+    damage,
+    link_or_copy,
+    lock,
+    new_directory,
+    read_json,
+    read_manifest,
+    remove_leftovers,
+    write_json,
+)
 from munjang.models.card import describe_start, write_card
 from munjang.models.record import record_of, write_record
 from munjang.pipeline.stage import Context
@@ -31,8 +39,8 @@ from munjang.train.objectives import BI_OBJECTIVES, CROSS_OBJECTIVES, choose_obj
 from munjang.train.options import TrainBiOptions, TrainCrossOptions, TrainOptions
 from munjang.train.page import write_training_page
 
-#: No objective learns from classes of texts: such a file is one of sentences here.
-_KINDS = tuple(kind for kind in ROLES if kind != "labelled-texts")
+#: No objective learns from classes of texts or pairs without a label: such a file is one of sentences here.
+_KINDS = tuple(kind for kind in ROLES if kind not in ("labelled-texts", "pairs"))
 _REPORT = "report.json"
 
 
@@ -160,20 +168,12 @@ def _over_seeds(options: TrainOptions, context: Context, out: Path, reports: lis
         for report in reports:
             source = context.work / f"finished-{report['seed']}"
             shutil.copytree(
-                source, out / f"seed-{report['seed']}", copy_function=_link, ignore=lambda *_: ["manifest.json"]
+                source, out / f"seed-{report['seed']}", copy_function=link_or_copy, ignore=lambda *_: ["manifest.json"]
             )
-        shutil.copytree(out / f"seed-{best['seed']}" / MODEL_FOLDER, out / MODEL_FOLDER, copy_function=_link)
+        shutil.copytree(out / f"seed-{best['seed']}" / MODEL_FOLDER, out / MODEL_FOLDER, copy_function=link_or_copy)
         title = f"{context.recipe.title}: {options.name}"
         write_training_page(out, title, said, options.model_dump(mode="json"))
     return said
-
-
-def _link(source: str, target: str) -> None:
-    """A second name for a file, or a copy where the disk has no second names."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 @contextlib.contextmanager

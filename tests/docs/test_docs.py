@@ -37,6 +37,7 @@ VERBS = (
     "train cross",
     "convert",
     "encode",
+    "augment",
     "evaluate",
     "report",
     "index build",
@@ -46,6 +47,14 @@ VERBS = (
 )
 #: Not run here: they need a model in memory.
 HEAVY_VERBS = ("search", "index")
+#: Sections of the recipes page that list options of several kinds of stage.
+SHARED_OPTIONS = {
+    "train.bi": ("train.bi and train.cross",),
+    "train.cross": ("train.bi and train.cross",),
+    "label": ("Labelling",),
+    "label.classes": ("Labelling",),
+    "label.triplets": ("Labelling", "label"),
+}
 #: What starts several processes of a command.
 _LAUNCHER = r"(?:torchrun|accelerate launch)(?: --\S+ \d+)* -m "
 NONE, REQUIRED, ON, OFF = {"none", "없음"}, {"required", "필수"}, {"on", "켬"}, {"off", "끔"}
@@ -231,7 +240,7 @@ def test_every_page_is_there_in_both_languages() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("kind", OPTIONS)
 def test_recipes_page_lists_every_option(kind: str, language: str) -> None:
-    shared = section_like(language, "recipes.md", "train.bi and train.cross") if kind.startswith("train") else ""
+    shared = "".join(section_like(language, "recipes.md", heading) for heading in SHARED_OPTIONS.get(kind, ()))
     rows = {row[0].strip("`"): row[1] for row in table(shared + section_like(language, "recipes.md", kind))}
     fields = {name: field for name, field in OPTIONS[kind].model_fields.items() if name != "name"}
     assert set(rows) == set(fields)
