@@ -30,7 +30,10 @@ class Words(NamedTuple):
 _CHECKS = {
     "teacher": Words(
         ("교사", "teacher"),
-        ("dev에서 교사의 점수에서 학생의 점수를 뺀 것, Spearman × 100", "teachers minus student on dev, Spearman × 100"),
+        (
+            "dev에서 교사의 점수에서 학생의 점수를 뺀 것, Spearman × 100",
+            "teachers minus student on dev, Spearman × 100",
+        ),
         ">",
     ),
     "spread": Words(("퍼짐", "spread"), ("silver 점수의 표준편차", "standard deviation of the silver scores")),
@@ -192,7 +195,9 @@ def _models(report: Mapping[str, Any]) -> list[tuple[Any, str, Any]]:
     teachers, student = report.get("teachers") or (), report.get("student")
     rows = [(in_both("교사", "teacher"), one) for one in teachers[:_MOST_ROWS]]
     if len(teachers) > 1 and report.get("together") is not None:
-        rows.append((in_both("교사", "teachers"), {"name": in_both("모두 함께", "together"), "dev": report["together"]}))
+        rows.append(
+            (in_both("교사", "teachers"), {"name": in_both("모두 함께", "together"), "dev": report["together"]})
+        )
     rows += [(in_both("학생", "student"), student)] if student else []
     return [
         (
@@ -212,7 +217,9 @@ def _left_out(report: Mapping[str, Any]) -> list[tuple[Any, Any]]:
 
 
 def _shares(
-    counts: Mapping[str, float | None] | None, names: Mapping[str, tuple[str, str]], notes: Mapping[str, tuple[str, str]]
+    counts: Mapping[str, float | None] | None,
+    names: Mapping[str, tuple[str, str]],
+    notes: Mapping[str, tuple[str, str]],
 ) -> list[Share]:
     counts = {name: count for name, count in (counts or {}).items() if count is not None}
     total = sum(count for count in map(number, counts.values()) if count is not None)

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from munjang.config.grid import GridError, expand
 from munjang.config.recipe import DATA_PREFIX, STAGE_PREFIX, DataSpec, Recipe, StageOptions
 from munjang.errors import ConfigError, MissingInputError, Option, Phrase, from_os_error
 
@@ -36,15 +37,23 @@ def load_recipe(path: Path, kinds: Mapping[str, type[StageOptions]], overrides: 
     Args:
         path: a TOML file.
         kinds: the options class of each kind of stage.
-        overrides: `--set` arguments such as `stage.bi.epochs=2`, `data.gold.source=my.tsv`, `seed=7`.
+        overrides: `--set` arguments such as `stage.bi.epochs=2`, `data.gold.source=my.tsv`, `grid.size=[250]`, `seed=7`.
 
     Raises:
         MissingInputError: there is no such file.
         ConfigError: the file is not TOML. RecipeError: anything in it is wrong; all mistakes are listed.
     """
     raw = read_toml(path, "recipe", "recipes/quickstart.toml is one to start from")
-    for override in overrides:
+    of_grid = tuple(override for override in overrides if override.startswith("grid."))
+    for override in of_grid:
         _apply(raw, override)
+    try:
+        raw = expand(raw)
+    except GridError as error:
+        raise RecipeError([str(error)], str(path)) from None
+    for override in overrides:
+        if override not in of_grid:
+            _apply(raw, override)
     return parse_recipe(raw, kinds, where=str(path))
 
 

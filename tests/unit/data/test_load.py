@@ -291,6 +291,8 @@ IN_USE = [
     ("id,sentence,gold_label", "labelled-texts"),
     ("id,text", "sentences"),
     ("query_id,doc_id,score", "qrels"),
+    ("sentence1,sentence2", "pairs"),
+    ("문장1,문장2", "pairs"),
 ]
 
 

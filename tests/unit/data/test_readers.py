@@ -28,6 +28,7 @@ from munjang.data.rows import (
     RankedList,
     ScoredPair,
     Triplet,
+    UnlabelledPair,
 )
 from munjang.errors import DataError, MissingInputError, MunjangError
 from munjang.text import MAX_CHARS
@@ -113,6 +114,7 @@ KINDS = [
     ("sentences", "문장\n가\n나\n", ["가", "나"]),
     ("documents", "_id\ttext\n01\t가\n", [Document("01", "가")]),
     ("qrels", "query-id\tcorpus-id\tscore\nq\td\t2\n", [Qrel("q", "d", 2)]),
+    ("pairs", "문장2\t문장1\n나\t가\n", [UnlabelledPair("가", "나")]),
 ]
 
 
