@@ -9,7 +9,6 @@ the difference to the baseline, paired over the same rows. Then what the gate sa
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine

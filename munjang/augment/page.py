@@ -12,8 +12,8 @@ from munjang.page import figure_html, in_both, number, render_page, write_page
 PAGE_FILE = "silver.html"
 #: Characters of a text from outside that the page shows; names are shorter than sentences.
 _LONGEST_TEXT, _LONGEST_NAME = 400, 120
-#: Rows of a list that comes from outside; the files beside the page hold them all.
-_MOST_ROWS = 100
+#: Rows that the page shows of a list, and of one tenth of the scale; the files beside the page hold them all.
+_MOST_ROWS, _MOST_EXAMPLES = 100, 10
 _UNDEFINED = ("정의되지 않음", "undefined")
 
 
@@ -30,10 +30,7 @@ class Words(NamedTuple):
 _CHECKS = {
     "teacher": Words(
         ("교사", "teacher"),
-        (
-            "dev에서 교사의 점수에서 학생의 점수를 뺀 것, Spearman × 100",
-            "teachers minus student on dev, Spearman × 100",
-        ),
+        ("dev에서 교사와 학생의 차이, Spearman × 100", "teachers minus student on dev, Spearman × 100"),
         ">",
     ),
     "spread": Words(("퍼짐", "spread"), ("silver 점수의 표준편차", "standard deviation of the silver scores")),
@@ -110,6 +107,7 @@ def silver_page(title: str, report: Mapping[str, Any]) -> str:
         title=clip(title, _LONGEST_NAME),
         report=report,
         figures=figures,
+        beside_gold=any((number(count) or 0) > 0 for count in report.get("gold_histogram") or ()),
         gate=gate,
         checks=[_check(check, report.get("target")) for check in (gate.get("checks") or ())[:_MOST_ROWS]],
         difference=_difference(gate.get("difference")),
@@ -173,7 +171,7 @@ def _check(check: Mapping[str, Any], target: str | None) -> dict[str, Any]:
         "note": in_both(*words.note) if words else "",
         # The report says it in English; a Korean reader finds its figures in the other columns.
         "said": in_both("", said) if words else said,
-        "value": format_decimal(check.get("value")),
+        "value": format_decimal(check.get("value"), *((2, "+") if name == "teacher" else ())),
         "bound": f"{words.bound if words else ''} {number(check['bound']):g}" if _finite(check.get("bound")) else "",
         "passed": bool(check.get("passed")),
     }
@@ -242,14 +240,14 @@ def _strategies(strategies: Mapping[str, Mapping[str, Any] | None] | None) -> li
 def _by_tenth(examples: Sequence[Mapping[str, Any]]) -> list[tuple[Any, list[Mapping[str, Any]]]]:
     """Examples under the tenth of the scale that they lie in, from high to low; those without a score come last."""
     tenths: dict[int, list[tuple[float, Mapping[str, Any]]]] = {}
-    for example in examples[:_MOST_ROWS]:
+    for example in examples:
         score = number(example.get("score"), 9)
         tenth = -1 if score is None else min(max(int(score * 10), 0), 9)
         tenths.setdefault(tenth, []).append((score or 0.0, example))
     return [
         (
             f"{tenth / 10:.1f} - {(tenth + 1) / 10:.1f}" if tenth >= 0 else in_both(*_UNDEFINED),
-            [example for _, example in sorted(tenths[tenth], key=lambda scored: -scored[0])],
+            [example for _, example in sorted(tenths[tenth], key=lambda scored: -scored[0])][:_MOST_EXAMPLES],
         )
         for tenth in sorted(tenths, reverse=True)
     ]

@@ -13,9 +13,7 @@ from munjang.page import COLOURS, GREY, label, number
 
 _SILVER, _GOLD = COLOURS[:2]
 #: A strategy keeps its colour, whichever others a run used.
-_STRATEGY_COLOURS = dict(
-    zip(("semantic", "bm25", "given", "kde", "random"), (*COLOURS[:4], COLOURS[4]), strict=True)  # in order of likeness
-)
+_STRATEGY_COLOURS = dict(zip(("semantic", "bm25", "given", "kde", "random"), COLOURS, strict=False))
 #: Knots of a curve that are drawn; more only make the page heavy.
 _MOST_POINTS = 500
 _SCORE, _SHARE = "점수 · score", "쌍의 비율 · share of pairs"
@@ -62,7 +60,7 @@ def disagreements(counts: Sequence[float] | None) -> Any:
     figure = _bars([("", counts, COLOURS[3])], 0.5, shares=True)
     if figure is None:
         return None
-    figure.update_xaxes(title="교사 점수의 표준편차 · standard deviation over teachers")
+    figure.update_xaxes(title="표준편차 · deviation")
     figure.update_yaxes(title=_SHARE, tickformat=".2~p")
     return figure
 
@@ -114,7 +112,8 @@ def _bars(traces: Sequence[tuple[str, Sequence[float] | None, str]], high: float
         )
     if not figure.data:
         return None
-    figure.update_layout(barmode="stack", bargap=0, showlegend=False)
+    # Stacked bars would turn the legend's order around.
+    figure.update_layout(barmode="stack", bargap=0, showlegend=False, legend={"traceorder": "normal"})
     figure.update_xaxes(range=[-0.01 * high, 1.01 * high])
     return figure
 

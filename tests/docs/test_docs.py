@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 import munjang
 from munjang.cli.app import app, run_command
+from munjang.config.grid import expand
 from munjang.config.load import parse_recipe, tomllib
 from munjang.config.recipe import DataSpec
 from munjang.data.catalog import CATALOG, SAMPLE_FOLDER
@@ -206,7 +207,7 @@ def test_recipes_in_pages_are_recipes(path: Path) -> None:
         if block.language == "toml":
             raw = tomllib.loads(block.text)
             if "stage" in raw:
-                parse_recipe(raw, OPTIONS, where=page_id(path))
+                parse_recipe(expand(raw), OPTIONS, where=page_id(path))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page_id)
