@@ -34,7 +34,7 @@ def top_k(queries: np.ndarray, corpus: np.ndarray, k: int, block: int = 1024) ->
         part = queries[start : start + block]
         found = part @ corpus.T
         for row, row_scores in enumerate(found):
-            best = _rescored(part[row], corpus, _near_best(row_scores, k), k)
+            best = rescored(part[row], corpus, near_best(row_scores, k), k)
             positions[start + row], scores[start + row] = best
     return Neighbours(positions, scores)
 
@@ -43,16 +43,27 @@ def top_k(queries: np.ndarray, corpus: np.ndarray, k: int, block: int = 1024) ->
 _TOLERANCE = 1e-5
 
 
-def _near_best(scores: np.ndarray, k: int) -> np.ndarray:
-    """Positions that may be among the k largest once they are scored again, in order: O(n)."""
+def near_best(scores: np.ndarray, k: int) -> np.ndarray:
+    """Positions that may be among the k largest once they are scored again, in order: O(n).
+
+    Args:
+        scores: float32 (n,), of a matrix product. k: how many are wanted.
+    """
     if k >= len(scores):
         return np.arange(len(scores))
     bound = np.partition(scores, -k)[-k]
     return np.flatnonzero(scores >= bound - _TOLERANCE * max(1.0, abs(float(bound))))
 
 
-def _rescored(query: np.ndarray, corpus: np.ndarray, near: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k best of some candidates: each scored by itself in double precision, ties by position."""
+def rescored(query: np.ndarray, corpus: np.ndarray, near: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best of some candidates: each scored by itself in double precision, ties by position.
+
+    Args:
+        query: float32 (d,). corpus: float32 (n, d). near: positions in it. k: how many.
+
+    Returns:
+        positions int64 and scores float32, both (k,), best first.
+    """
     # einsum sums each row in the same order, whatever rows stand beside it.
     scores = np.einsum("ij,j->i", corpus[near].astype(np.float64), query.astype(np.float64), optimize=False)
     scores = scores.astype(np.float32)

@@ -113,7 +113,7 @@ def test_few_vectors(count: int, k: int) -> None:
 def test_progress_counts_rows() -> None:
     told: list[tuple[int, int]] = []
     self_join(cloud(600, 8, 1, "random"), 2, lambda done, total, note="": told.append((done, total)))
-    assert told == [(256, 600), (512, 600), (600, 600)]
+    assert told == [(128, 600), (256, 600), (384, 600), (512, 600), (600, 600)]
 
 
 def test_equal_scores_of_another_row_are_those_of_top_k() -> None:
