@@ -46,6 +46,7 @@ name = "silver"
 kind = "label"
 model = "stage:cross"
 pairs = "stage:pairs"
+force = true
 
 [[stage]]
 name = "bi"
