@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/munjang run recipes/quickstart.toml
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not nightly"
+	$(BIN)/python -m pytest -m "not nightly" --numprocesses auto --dist loadfile
 
 test-nightly: $(READY)
 	$(BIN)/python -m pytest

@@ -20,6 +20,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 # No test reads what another one, or the user, has computed; those of the cache turn it on in a folder of their own.
 os.environ["MUNJANG_CACHE_BYTES"] = "0"
+# Tests that run beside each other share the cores: threads of several would wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile("munjang", deadline=None, max_examples=60)
 settings.load_profile("munjang")

@@ -1,131 +1,179 @@
-"""BM25 in this process: no server, no index on disk, exact (Robertson and Zaragoza 2009, in Lucene's variant)."""
+"""BM25 in memory: for each query the documents that share its terms, the rarer the term the more."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain, pairwise
 
 import numpy as np
-import scipy.sparse
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from munjang.engine.topk import Neighbours
 
-#: A term of more documents than this share (and than this number) hardly tells them apart, and costs by their number.
-_COMMON_SHARE, _COMMON_LEAST = 1 / 200, 1_000
-#: Scores of queries against documents that are in memory at a time, as far as a block of queries can be kept small.
-_BLOCK_POSTINGS = 20_000_000
+#: A term that occurs in at most this many documents is never common.
+_RARE = 1000
+#: Of more documents, the share of them from which on a term is common: one in so many.
+_COMMON_SHARE = 200
+#: Shared terms that are counted together, which bounds the memory of a block: 40 bytes for each.
+_SHARED = 1 << 22
+#: The largest position that fits beside a score.
+_LAST = np.uint64(0xFFFF_FFFF)
+_NOBODY = -2
+_Ints = NDArray[np.int64]
 
 
 class Bm25:
-    """Documents as weights of their terms, a sparse matrix.
+    """An index over documents of terms, scored by BM25 as Lucene does.
+
+    The score of a document is the sum over the terms of the query, each as often as it stands there, of
+    idf * tf / (tf + k1 * (1 - b + b * length / mean length)), with idf = ln(1 + (n - df + 0.5) / (df + 0.5)), which is never
+    negative. See Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework", and for the variants Kamphuis et al.
+    2020, "Which BM25 Do You Mean?"; unlike Lucene, lengths are exact here and not rounded to a byte.
 
     Args:
-        documents: terms of each; see `munjang.index.morphemes.Analyser`.
-        k1: how soon repetitions of a term stop to count; 1.2 is Lucene's default, and short texts hardly feel it.
-        b: how much longer documents are held back; 0.75 is the usual value.
-        common: documents from which on a term is common: queries leave it out where they have a rarer one. By default one
-            in two hundred, but at least 1,000, so that nothing is left out of small collections. A million documents
-            searched by a million queries would otherwise spend nearly all the time on terms that say next to nothing.
+        documents: the terms of each, with repetitions, as `munjang.index.morphemes.Analyser` gives them.
+        k1: how much a repeated term still counts; at 0 it counts once.
+        b: how much a long document loses, from 0 to 1.
     """
 
-    def __init__(
-        self, documents: Sequence[Sequence[str]], k1: float = 1.2, b: float = 0.75, common: int | None = None
-    ) -> None:
-        self.vocabulary: dict[str, int] = {}
-        counts = _counts(documents, self.vocabulary, grow=True)
-        self.size, terms = counts.shape
-        lengths = np.asarray(counts.sum(axis=1), np.float64).ravel()
-        mean = float(lengths.mean()) if self.size and lengths.any() else 1.0
-        self.frequency = np.bincount(counts.indices, minlength=terms)
-        self.idf = np.log1p((self.size - self.frequency + 0.5) / (self.frequency + 0.5))
-        self.common = common if common is not None else max(_COMMON_LEAST, round(self.size * _COMMON_SHARE))
-        norm = k1 * (1 - b + b * lengths / mean)
-        rows = np.repeat(np.arange(self.size), np.diff(counts.indptr))
-        weights = self.idf[counts.indices] * counts.data / (counts.data + norm[rows])
-        matrix = scipy.sparse.csr_matrix((weights.astype(np.float32), counts.indices, counts.indptr), counts.shape)
-        self._by_term = matrix.T.tocsr()
+    def __init__(self, documents: Sequence[Sequence[str]], k1: float = 1.2, b: float = 0.75) -> None:
+        self._documents = len(documents)
+        self._vocabulary: dict[str, int] = {}
+        lengths = np.fromiter(map(len, documents), np.int64, len(documents))
+        known = self._vocabulary
+        terms = (known.setdefault(term, len(known)) for term in chain.from_iterable(documents))
+        counts = _counts(np.fromiter(terms, np.int32, int(lengths.sum())), lengths, len(known))
+        self._frequency = np.bincount(counts.indices, minlength=len(known))
+        idf = np.log1p((self._documents - self._frequency + 0.5) / (self._frequency + 0.5))
+        damping = k1 * (1 - b + b * lengths / max(float(lengths.mean()) if len(lengths) else 0.0, 1e-9))
+        document = _rows(counts)
+        counts.data = idf[counts.indices] * counts.data / (counts.data + damping[document])
+        #: Of a term that occurs in one document only, that document; -1 for others.
+        self._only = np.full(len(known), -1, np.int64)
+        single = self._frequency[counts.indices] == 1
+        self._only[counts.indices[single]] = document[single]
+        self._weights = csr_array(counts.T.tocsr())
+
+    def __len__(self) -> int:
+        """How many documents there are."""
+        return self._documents
 
     def top_k(
-        self, queries: Sequence[Sequence[str]], k: int, *, exclude_self: bool = False, block: int = 1_024
+        self,
+        queries: Sequence[Sequence[str]],
+        k: int,
+        *,
+        exclude_self: bool = False,
+        block: int = 1024,
+        common: int | None = None,
     ) -> Neighbours:
-        """The k documents with the best scores for each query; equal scores by position.
+        """The k documents with the highest score for each query.
+
+        A term that occurs in many documents says little and costs most. So common terms are left out of a query that also
+        has a rarer one, both of the terms that are found and of the score; of a query that has none, only its rarest term
+        is looked for. Apart from that rule the result is exact, and it is the same for every `block`. Scores are summed in
+        double precision; those that are equal as float32 are ordered by position.
 
         Args:
-            queries: terms of each.
+            queries: the terms of each, with repetitions. Terms that no document has are passed over.
             k: how many.
-            exclude_self: query i is document i and does not find itself.
-            block: queries at a time at most; the result does not depend on it.
+            exclude_self: the queries are the documents: query i never finds document i, and a term that stands in no
+                other document is passed over, since it finds nothing.
+            block: queries at a time; memory besides the index and the result is bounded by it.
+            common: documents that a term may occur in without being common; None for a 200th of all documents and at
+                least 1,000. As many as there are documents: no term is left out.
 
         Returns:
-            positions int64 (q, k) and scores float32 (q, k); -1 and 0 where fewer documents share a term.
+            Positions int64 and scores float32, both (queries, k), best first. Where fewer than k documents share a term
+            with a query, the rest has position -1 and score 0.
         """
-        asked = self._asked(queries)
         positions = np.full((len(queries), k), -1, np.int64)
         scores = np.zeros((len(queries), k), np.float32)
-        postings = np.add.reduceat(np.append(self.frequency[asked.indices], 0), asked.indptr[:-1]) if asked.nnz else []
-        start = 0
-        while start < len(queries):
-            stop = _end_of_block(postings, start, min(start + block, len(queries)))
-            found = (asked[start:stop] @ self._by_term).tocsr()
-            if exclude_self:
-                _clear_own(found, start)
-            _best(found, k, positions[start:stop], scores[start:stop])
-            start = stop
+        most = max(_RARE, self._documents // _COMMON_SHARE) if common is None else common
+        for start in range(0, len(queries) if k > 0 else 0, block):
+            asked = self._asked(queries[start : start + block])
+            own = np.arange(start, start + asked.shape[0]) if exclude_self else np.full(asked.shape[0], _NOBODY)
+            asked = self._without_common(asked, own, most)
+            for first, end in self._parts(asked):
+                best = _best(csr_array(asked[first:end] @ self._weights), own[first:end], k)
+                place = slice(start + first, start + end)
+                positions[place] = np.where(best > 0, (_LAST - (best & _LAST)).astype(np.int64), -1)
+                scores[place] = (best >> np.uint64(32)).astype(np.uint32).view(np.float32)
         return Neighbours(positions, scores)
 
-    def _asked(self, queries: Sequence[Sequence[str]]) -> scipy.sparse.csr_matrix:
-        """Terms of queries, each once, those that are common only where there is nothing rarer."""
-        counts = _counts(queries, self.vocabulary, grow=False)
-        rows = np.repeat(np.arange(len(queries)), np.diff(counts.indptr))
-        frequency = self.frequency[counts.indices]
-        rare = frequency <= self.common
-        has_rare = np.zeros(len(queries), bool)
-        has_rare[rows[rare]] = True
-        # Of a query with common terms only, the rarest stays.
-        order = np.lexsort((counts.indices, frequency, rows))
-        first = np.zeros(len(rows), bool)
-        first[order[np.unique(rows[order], return_index=True)[1]]] = True
-        stays = rare | (first & ~has_rare[rows])
-        shape = (len(queries), max(len(self.vocabulary), 1))
-        ones = np.ones(int(stays.sum()), np.float32)
-        return scipy.sparse.csr_matrix((ones, (rows[stays], counts.indices[stays])), shape)
+    def _asked(self, queries: Sequence[Sequence[str]]) -> csr_array:
+        """How often each known term stands in each query: (queries, terms)."""
+        lengths = np.fromiter(map(len, queries), np.int64, len(queries))
+        terms = (self._vocabulary.get(term, -1) for term in chain.from_iterable(queries))
+        term = np.fromiter(terms, np.int32, int(lengths.sum()))
+        row = np.repeat(np.arange(len(queries)), lengths)[term >= 0]
+        return _counts(term[term >= 0], np.bincount(row, minlength=len(queries)), len(self._vocabulary))
+
+    def _without_common(self, asked: csr_array, own: _Ints, most: int) -> csr_array:
+        """The queries with the terms that are looked for.
+
+        Args:
+            asked: (queries, terms). own: of each query, the document that it must not find.
+            most: see `common` of `top_k`.
+        """
+        row, term = _rows(asked), asked.indices
+        reach = self._frequency[term] - (self._only[term] == own[row])
+        # The rarest term of each query that finds anything: the first of its row.
+        order = np.lexsort((term, reach, reach == 0, row))
+        kept = reach <= most
+        kept[order[np.unique(row[order], return_index=True)[1]]] = True
+        kept &= reach > 0
+        starts = _starts(np.bincount(row[kept], minlength=asked.shape[0]))
+        return csr_array((asked.data[kept], term[kept], starts), shape=asked.shape)
+
+    def _parts(self, asked: csr_array) -> Iterator[tuple[int, int]]:
+        """Ranges of queries that share about `_SHARED` terms with documents, or of one query that shares more."""
+        shared = np.bincount(_rows(asked), self._frequency[asked.indices], asked.shape[0])
+        part = np.cumsum(shared) // _SHARED
+        yield from pairwise([0, *(np.flatnonzero(np.diff(part)) + 1).tolist(), len(part)])
 
 
-def _counts(texts: Sequence[Sequence[str]], vocabulary: dict[str, int], *, grow: bool) -> scipy.sparse.csr_matrix:
-    """How often each text holds each term: (texts, terms), float32. Unknown terms are added, or left out."""
-    indices: list[int] = []
-    ends = [0]
-    for terms in texts:
-        if grow:
-            indices += [vocabulary.setdefault(term, len(vocabulary)) for term in terms]
-        else:
-            indices += [vocabulary[term] for term in terms if term in vocabulary]
-        ends.append(len(indices))
-    shape = (len(texts), max(len(vocabulary), 1))
-    matrix = scipy.sparse.csr_matrix((np.ones(len(indices), np.float32), indices, ends), shape)
-    matrix.sum_duplicates()
-    return matrix
+def _best(found: csr_array, own: _Ints, k: int) -> NDArray[np.uint64]:
+    """The k best documents of each row as keys: (rows, k), falling, 0 where there is none.
+
+    A key is the score's bits above the position's complement. Floats above 0 are in the order of their bits, so the larger
+    key is the better document, ties included, and one partial sort of integers finds exactly the first k.
+
+    Args:
+        found: scores above 0, (rows, documents). own: of each row, the document that is left out.
+    """
+    keys = found.data.astype(np.float32).view(np.uint32).astype(np.uint64)
+    keys <<= np.uint64(32)
+    keys |= _LAST - found.indices.astype(np.uint64)
+    keys[found.indices == np.repeat(own, np.diff(found.indptr))] = 0
+    best = np.zeros((found.shape[0], k), np.uint64)
+    for row, (start, end) in enumerate(pairwise(found.indptr.tolist())):
+        of = keys[start:end]
+        if len(of) > k:
+            of.partition(len(of) - k)
+            of = of[-k:]
+        best[row, : len(of)] = of
+    best.sort(axis=1)
+    return best[:, ::-1]
 
 
-def _end_of_block(postings: np.ndarray, start: int, stop: int) -> int:
-    """Where a block of queries ends so that its scores fit into memory; one query at least."""
-    whole = np.cumsum(postings[start:stop])
-    return start + max(1, int(np.searchsorted(whole, _BLOCK_POSTINGS, "right"))) if len(whole) else stop
+def _counts(term: NDArray[np.int32], lengths: _Ints, vocabulary: int) -> csr_array:
+    """How often each term stands in each text: float64 (texts, vocabulary), terms rising within a text.
+
+    Args:
+        term: the terms of all texts, one after the other. lengths: of each text, how many are its own.
+    """
+    counts = csr_array((np.ones(len(term)), term, _starts(lengths)), shape=(len(lengths), vocabulary))
+    # A product sums in the order of a row, so this order makes equal texts score equally.
+    counts.sum_duplicates()
+    return counts
 
 
-def _clear_own(found: scipy.sparse.csr_matrix, start: int) -> None:
-    rows = np.repeat(np.arange(found.shape[0]), np.diff(found.indptr))
-    found.data[found.indices == rows + start] = 0.0
+def _rows(matrix: csr_array) -> _Ints:
+    """The row of each entry."""
+    return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
 
 
-def _best(found: scipy.sparse.csr_matrix, k: int, positions: np.ndarray, scores: np.ndarray) -> None:
-    """The k best of each row of scores, best first, ties by position."""
-    rows = np.repeat(np.arange(found.shape[0]), np.diff(found.indptr))
-    there = found.data > 0
-    rows, columns, values = rows[there], found.indices[there], found.data[there]
-    order = np.lexsort((columns, -values, rows))
-    rows, columns, values = rows[order], columns[order], values[order]
-    begins = np.searchsorted(rows, np.arange(found.shape[0]))
-    place = np.arange(len(rows)) - begins[rows]
-    top = place < k
-    positions[rows[top], place[top]] = columns[top]
-    scores[rows[top], place[top]] = values[top]
+def _starts(counts: _Ints) -> _Ints:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])

@@ -8,11 +8,13 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from munjang.data.cells import NLI_LABELS
 from munjang.data.readers import ROLES
+from munjang.engine.encoder import Encoder, normalise
 from munjang.errors import DataError
 from munjang.evaluate.dev import dev_metric, dev_of_encoder, dev_of_scorer
 from munjang.files import (
@@ -27,15 +29,24 @@ from munjang.files import (
 )
 from munjang.models.card import describe_start, write_card
 from munjang.models.record import record_of, write_record
+from munjang.models.settings import vector_size
 from munjang.pipeline.stage import Context
 from munjang.stages.inputs import MODEL_FOLDER, load_input_rows, model_folder
 from munjang.train.best import TrainReport
 from munjang.train.bi import train_bi
 from munjang.train.checkpoint import Checkpoints
 from munjang.train.cross import train_cross
-from munjang.train.examples import TrainRows, without_leaks
+from munjang.train.distilling import distils, require_sizes, require_sound_teacher
+from munjang.train.examples import TrainRows, distilled_texts, without_leaks
 from munjang.train.metrics import MetricsLog
-from munjang.train.objectives import BI_OBJECTIVES, CROSS_OBJECTIVES, choose_objective, common_task, require_dev
+from munjang.train.objectives import (
+    BI_OBJECTIVES,
+    CROSS_OBJECTIVES,
+    DISTILLING,
+    choose_objective,
+    common_task,
+    require_dev,
+)
 from munjang.train.options import TrainBiOptions, TrainCrossOptions, TrainOptions
 from munjang.train.page import write_training_page
 
@@ -60,6 +71,7 @@ def _run(
     """Train once for each seed, keep the best on dev as `out/model`, and report all."""
     cross = options.produces == "cross-encoder"
     sets, (dev_kind, dev), excluded = _rows(options, context, cross)
+    sets = _taught(options, context, sets)
     task = common_task({one.name: one.objective for one in sets}, options.option("train"))
     require_dev(task, dev_kind, options.option("dev", options.dev))
     metric = dev_metric(dev_kind, dev, cross, options.dev)
@@ -188,6 +200,29 @@ def _alone(context: Context) -> Iterator[None]:
     finally:
         if not any(context.work.rglob("step-*")) and not any(context.work.glob("finished-*")):
             shutil.rmtree(context.work, ignore_errors=True)
+
+
+def _taught(options: TrainOptions, context: Context, sets: list[TrainRows]) -> list[TrainRows]:
+    """The sets that learn a teacher's vectors with those vectors; what does not fit is found before any is computed.
+
+    Lengths say nothing of similarity and a student that normalises cannot learn them, so the vectors are of length 1.
+    """
+    if not distils(sets) or not isinstance(options, TrainBiOptions) or options.teacher is None:
+        return sets
+    student, teacher = model_folder(context, options.model), model_folder(context, options.teacher)
+    require_sound_teacher(options, teacher)
+    own, taught = vector_size(student), vector_size(teacher)
+    if own is not None and taught is not None:
+        require_sizes(own, taught, options, [one.objective.name for one in sets])
+    encoder = Encoder(teacher, context.device, cache=True)
+    found = []
+    for one in sets:
+        if one.objective.name in DISTILLING:
+            texts = [texts[0] for texts in distilled_texts(one.kind, one.rows)]
+            title = f"the teacher reads {len(texts):,} texts of {one.name}"
+            one = replace(one, vectors=normalise(encoder.encode(texts, progress=context.progress(title))))
+        found.append(one)
+    return found
 
 
 def _checkpoints(context: Context, seed: int | None) -> Checkpoints | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,13 +23,14 @@ from munjang.text import printable
 from munjang.train.batches import RowSet
 from munjang.train.best import BestWeights, TrainReport
 from munjang.train.checkpoint import Checkpoints
+from munjang.train.distilling import add_dense, make_distil, reduced
 from munjang.train.examples import Example, TrainRows, describe, examples_of
 from munjang.train.guards import CollapseGuard, probe_positions, spread_of_vectors
 from munjang.train.loop import Loop, save_model
 from munjang.train.losses import make_loss
 from munjang.train.metrics import MetricsLog
 from munjang.train.options import TrainBiOptions
-from munjang.train.targets import TargetTable
+from munjang.train.targets import TargetTable, VectorTable
 from munjang.train.task import StepLoss
 from munjang.train.team import Team
 from munjang.train.tsdae import DenoisingDecoder
@@ -63,19 +65,24 @@ class BiTask:
         place = {text: i for i, text in enumerate(texts)}
         self.features = Features(model, texts, prompt)
         self.positions = [_positions(part, place) for part in self.examples]
-        self.targets = [TargetTable(part) for part in self.examples]
+        self.targets = [
+            TargetTable(part) if one.vectors is None else VectorTable(one.vectors)
+            for one, part in zip(sets, self.examples, strict=True)
+        ]
         self.sets = [_row_set(part, self.features.lengths) for part in self.positions]
         self.used_tokens = self.features.used.tolist()
-        self.losses = [
-            DenoisingDecoder(model, self.features, prompt)
-            if one.objective.name == "tsdae"
-            else make_loss(one.objective.name, model, options)
-            for one in sets
-        ]
+        self.losses = [self._loss(one, options, prompt) for one in sets]
         heads = nn.ModuleList(loss for loss in self.losses if isinstance(loss, nn.Module))
         self.trainable = nn.ModuleDict({"model": model, "heads": heads})
         whole = (head for head in heads if not isinstance(head, DenoisingDecoder))
         self.whole_gradients = {id(p) for head in whole for p in head.parameters()}
+
+    def _loss(self, one: TrainRows, options: TrainBiOptions, prompt: str) -> Any:
+        if one.vectors is not None:
+            return make_distil(one.objective.name, self.model, options, one.vectors.shape[1])
+        if one.objective.name == "tsdae":
+            return DenoisingDecoder(self.model, self.features, prompt)
+        return make_loss(one.objective.name, self.model, options)
 
     def truncated_texts(self) -> set[str]:
         """Those of which the model does not read the end."""
@@ -176,8 +183,11 @@ def train_bi(
         DataError: rows that cannot teach, a loss that is not finite, a collapse.
     """
     report = TrainReport.of(sets)
-    encoder = _load_start(start, options, device, seed, report)
+    taught = next((one.vectors.shape[1] for one in sets if one.vectors is not None), None)
+    encoder = _load_start(start, options, device, seed, report, taught if options.projection == "dense" else None)
     model: SentenceTransformer = encoder.model
+    if taught is not None and options.projection == "pca":
+        sets = reduced(sets, encoder.dimension)
     prompt = encoder.prompt()
 
     def score() -> float | None:
@@ -189,20 +199,27 @@ def train_bi(
     report.truncated = sum(text in cut for one in sets for text in sentences_of(one.rows)) if cut else 0
     best = BestWeights(task.trainable, score, report, ema=options.ema, team=task.team)
     loop = Loop(task, options, best, seed=seed, progress=progress, checkpoints=checkpoints, metrics=metrics)
-    loop.run(keep_start=True)
+    # A new layer knows nothing: the start is no candidate then.
+    loop.run(keep_start=not report.head.startswith("a dense layer"))
     if task.team.leads:
         save_model(model, out)
     return report
 
 
-def _load_start(start: Path, options: TrainBiOptions, device: str, seed: int, report: TrainReport) -> Encoder:
-    """The model to train, with the length that it is to read; what was changed about it goes into the report."""
+def _load_start(
+    start: Path, options: TrainBiOptions, device: str, seed: int, report: TrainReport, size: int | None = None
+) -> Encoder:
+    """The model to train, with the length that it is to read, and vectors of another `size` where that is asked for; what
+    was changed about it goes into the report."""
     torch.manual_seed(seed)
     if model_kind(start) == "cross-encoder":
         loaded, report.head, _ = as_bi_encoder(start, own_pooling(start) or "mean", options.max_length, seed)
         loaded = loaded.to(device)
     else:
         loaded = load_model(SentenceTransformer, start, device)
+    if size is not None:
+        add_dense(loaded, size, seed)
+        report.head = f"a dense layer gives vectors of {size} numbers; it is saved with the model"
     encoder = Encoder.of(loaded, device, options.eval_budget)
     _require_smaller(options, encoder.dimension)
     # Whatever the weights were stored in: updates of 1e-5 round away in half precision.

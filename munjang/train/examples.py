@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from munjang.data.cells import NLI_LABELS
 from munjang.data.rows import LabelledPair, ScoredPair, pair_key, sentences_of, texts_of
 from munjang.errors import DataError, Option, Phrase
 from munjang.text import match_key, printable
-from munjang.train.objectives import PAIRED, Objective
+from munjang.train.objectives import DISTILLING, PAIRED, Objective
 
 #: From this share of the scale on, a scored pair counts as a positive one for the contrastive objectives.
 POSITIVE = 0.5
@@ -38,6 +40,8 @@ class TrainRows:
     rows: list[Any]
     objective: Objective
     repeat: int = 1
+    vectors: np.ndarray | None = None
+    """Of a distillation: a teacher's vector for each example before repetition, float32 (n, d)."""
 
 
 def without_leaks(rows: list[Any], others: Sequence[list[Any]]) -> list[Any]:
@@ -99,6 +103,8 @@ def examples_of(data: TrainRows) -> list[Example]:
 
 def _examples(data: TrainRows) -> list[Example]:
     name, rows = data.objective.name, data.rows
+    if name in DISTILLING:
+        return [Example(texts, None) for texts in distilled_texts(data.kind, rows)]
     if data.kind == "scored-pairs":
         positive = name in ("contrastive", "online-contrastive")
         return [Example((r[0], r[1]), float(r.score >= POSITIVE) if positive else r.score) for r in rows]
@@ -116,6 +122,14 @@ def _examples(data: TrainRows) -> list[Example]:
     if data.kind == "sentences":
         return [Example((text, text), None) for text in rows]
     return [Example((r[0], r[1]), (1.0,)) for r in rows]
+
+
+def distilled_texts(kind: str, rows: Sequence[Any]) -> list[tuple[str, ...]]:
+    """What a student reads for each vector of its teacher, the text that the teacher reads first: a sentence with its
+    translation, else each distinct text by itself."""
+    if kind == "parallel-pairs":
+        return [(row.source, row.target) for row in rows]
+    return [(text,) for text in dict.fromkeys(sentences_of(list(rows)))]
 
 
 def _of_list(row: Any) -> Example:

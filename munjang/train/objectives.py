@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from munjang.errors import ConfigError, Option
 
 PAIRED = ("positive-pairs", "parallel-pairs")
+#: Objectives that learn a teacher's vectors.
+DISTILLING = ("distil", "distil-cosine", "distil-similarity")
+#: Rows whose texts a teacher has vectors for; of translations the teacher reads the source only.
+_WITH_TEXTS = ("parallel-pairs", "sentences", "scored-pairs", "labelled-pairs", "triplets", "positive-pairs")
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,24 @@ BI_OBJECTIVES = _table(
         "a decoder restores a sentence of which most tokens were deleted from its vector",
         "Wang, Reimers and Gurevych 2021, arXiv 2104.06979",
     ),
+    Objective(
+        "distil",
+        _WITH_TEXTS,
+        "the vector of each text is the teacher's; of translations, both are the teacher's vector of the source",
+        "Reimers and Gurevych 2020, arXiv 2004.09813",
+    ),
+    Objective(
+        "distil-cosine",
+        _WITH_TEXTS,
+        "the direction of each vector is the teacher's, whatever its length",
+        "Reimers and Gurevych 2020, arXiv 2004.09813",
+    ),
+    Objective(
+        "distil-similarity",
+        _WITH_TEXTS,
+        "the cosines between the texts of a batch are the teacher's, in any number of dimensions",
+        "Tung and Mori 2019, arXiv 1907.09682",
+    ),
 )
 
 CROSS_OBJECTIVES = _table(
@@ -143,7 +165,9 @@ CROSS_OBJECTIVES = _table(
 OPTIONS_OF_OBJECTIVES: Mapping[str, tuple[str, ...]] = {
     "margin": ("contrastive", "online-contrastive", "triplet"),
     "similarity_scale": ("cosent", "angle", "mnrl", "kl", "margin-mse", "simcse"),
-    "matryoshka": tuple(name for name in BI_OBJECTIVES if name != "tsdae"),
+    "matryoshka": tuple(name for name in BI_OBJECTIVES if name not in ("tsdae", *DISTILLING)),
+    "teacher": DISTILLING,
+    "projection": ("distil", "distil-cosine"),
 }
 #: Options of cross-encoders that only some kinds of rows are read with, and those kinds.
 OPTIONS_OF_ROWS: Mapping[str, tuple[str, ...]] = {

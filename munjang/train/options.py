@@ -7,11 +7,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from munjang.config.recipe import AnyModel, Frozen, Input, Neutral, StageOptions, TrainingRows
+from munjang.config.recipe import AnyModel, BiEncoder, Frozen, Input, Neutral, StageOptions, TrainingRows
 from munjang.errors import ConfigError, Option, Phrase
 from munjang.train.objectives import (
     BI_OBJECTIVES,
     CROSS_OBJECTIVES,
+    DISTILLING,
     OPTIONS_OF_OBJECTIVES,
     OPTIONS_OF_ROWS,
     choose_objective,
@@ -32,6 +33,9 @@ BiObjective = Literal[
     "margin-mse",
     "simcse",
     "tsdae",
+    "distil",
+    "distil-cosine",
+    "distil-similarity",
 ]
 CrossObjective = Literal["bce", "mse", "classes", "listnet", "binary", "margin-mse"]
 
@@ -219,7 +223,15 @@ class TrainBiOptions(TrainOptions):
     objective: BiObjective | None = None
     """Of the sets that name none of their own: `cosent`, `cosine`, `angle`, `contrastive` and `online-contrastive`
     learn from scored pairs; `mnrl` and `softmax` from NLI; `mnrl` from pairs, triplets and lists; `triplet` from
-    triplets; `kl` and `margin-mse` from lists with a teacher's scores; `simcse` and `tsdae` from sentences."""
+    triplets; `kl` and `margin-mse` from lists with a teacher's scores; `simcse` and `tsdae` from sentences; `distil`,
+    `distil-cosine` and `distil-similarity` from any texts and a `teacher`."""
+    teacher: BiEncoder | None = None
+    """Bi-encoder whose vectors the student learns; of translations it reads the source only. Its vectors are kept in the
+    cache, so that each text goes through it once, whatever runs learn from it."""
+    projection: Literal["dense", "pca", "head"] | None = None
+    """What joins vectors of different sizes: `dense` adds a layer to the student that is saved with it, so that it gives
+    vectors of the teacher's size; `pca` brings the teacher's to the student's size, fitted on the training texts;
+    `head` is a layer for the training only, and the student keeps its own size. Needed where the sizes differ."""
     matryoshka: list[Annotated[int, Field(ge=2, multiple_of=2)]] = Field(default_factory=list)
     """Smaller dimensions at which the objective is asked for too, such as [256, 128, 64] (Kusupati et al. 2022, arXiv
     2205.13147): the first numbers of a vector then serve by themselves."""
@@ -227,6 +239,18 @@ class TrainBiOptions(TrainOptions):
     """What cosines are multiplied with before a softmax or a ranking: the inverse of the temperature."""
     margin: float = Field(default=0.5, gt=0, le=2)
     """Cosine distance that `triplet` and `contrastive` ask for."""
+
+    def require_inputs(self, inputs: Mapping[str, Input]) -> None:
+        """Besides what all trainings ask for, a teacher where there is something to learn from one."""
+        super().require_inputs(inputs)
+        for number, one in enumerate(self.train):
+            if (one.objective or self.objective) in DISTILLING and self.teacher is None:
+                raise ConfigError(
+                    Phrase("{} learns a teacher's vectors", Option("objective", one.objective or self.objective)),
+                    where=self.option(f"train[{number}]", one.data),
+                    expected="a bi-encoder",
+                    hint=Phrase("name one with {}", Option("teacher")),
+                )
 
 
 class TrainCrossOptions(TrainOptions):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,3 +32,21 @@ class TargetTable:
         if self.lists:
             wanted = [[*target, *[0.0] * (width - len(target))] for target in wanted]
         return torch.tensor(wanted, dtype=self.dtype, device=device)
+
+
+class VectorTable:
+    """A teacher's vectors as targets.
+
+    Args:
+        vectors: float32 (examples before repetition, d).
+    """
+
+    lists = False
+
+    def __init__(self, vectors: np.ndarray) -> None:
+        self.vectors = torch.from_numpy(np.ascontiguousarray(vectors, np.float32))
+
+    def of(self, rows: Sequence[int], width: int, device: torch.device) -> Tensor:
+        """Targets of some rows: (n, d); a repeated example has the vector of its first."""
+        places = torch.tensor(rows) % len(self.vectors)
+        return self.vectors[places].to(device)

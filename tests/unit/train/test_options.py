@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from pydantic import ValidationError
 
 from munjang.config.recipe import Input
 from munjang.errors import ConfigError
+from munjang.train.distilling import make_distil
 from munjang.train.losses import make_loss
-from munjang.train.objectives import BI_OBJECTIVES, OPTIONS_OF_OBJECTIVES
+from munjang.train.objectives import BI_OBJECTIVES, DISTILLING, OPTIONS_OF_OBJECTIVES
 from munjang.train.options import TrainBiOptions, TrainCrossOptions, TrainOptions
 
 START = {"bi": Input("bi-encoder", 12), "cross": Input("cross-encoder", 12)}
@@ -155,7 +157,11 @@ def _loss(name: str, rows: str, **values: Any) -> float:
         "ranked-lists": torch.tensor([[3.0, -1.0]] * 6),
         "triplets": torch.tensor([[1.0, 0.0]] * 6),
     }.get(rows)
-    return float(make_loss(name, _Model(), options)(vectors, texts, targets).detach())
+    if name in DISTILLING:
+        targets, make = torch.randn(6, 8), partial(make_distil, size=8)
+    else:
+        make = make_loss
+    return float(make(name, _Model(), options)(vectors, texts, targets).detach())
 
 
 @pytest.mark.parametrize(
