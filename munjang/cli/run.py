@@ -48,14 +48,19 @@ def run(
         return _explain(api.explain(recipe, overrides=overrides, out=out), common.json)
     with showing(common.json) as show:
         result = api.run(recipe, overrides=overrides, out=out, device=common.device, show=show)
-    regressed = [outcome.name for outcome in result.outcomes if outcome.report.get("regressed")]
     if common.json:
         print_json(as_json(result))
     else:
         print_run(result)
-        for name in regressed:
-            print_regression(name)
-    return REGRESSED if regressed and not allow_regression else 0
+    return regressions(result, allow_regression, quiet=common.json)
+
+
+def regressions(result: api.RunResult, allowed: bool, *, quiet: bool) -> int:
+    """Name the trained models that are no better on dev than their start; the exit status."""
+    regressed = [outcome.name for outcome in result.outcomes if outcome.report.get("regressed")]
+    for name in [] if quiet else regressed:
+        print_regression(name)
+    return REGRESSED if regressed and not allowed else 0
 
 
 def _explain(plan: list[dict[str, str]], in_json: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 import numpy as np
 import pyarrow
@@ -20,6 +21,8 @@ from munjang.augment.silver import (
     kept_pairs,
     triplets_of,
 )
+from munjang.config.recipe import DataSpec
+from munjang.data.load import load_rows
 from munjang.errors import DataError
 
 
@@ -97,3 +100,14 @@ def test_the_file_for_a_person_has_an_empty_column_of_scores() -> None:
     assert [row["score"] for row in rows] == ["", ""]
     assert rows[0]["sentence2"] == "둘 1"
     assert rows[0]["silver"] == "0.500"
+
+
+def test_pairs_that_a_person_has_scored_come_back_as_gold_and_the_rest_is_left_out(tmp_path: Path) -> None:
+    header, first, second, *_ = contested_file(contested(silver([0.1, 0.5, 0.9], [0.1, 0.2, 0.3]), None)).splitlines()
+    file = tmp_path / "contested.tsv"
+    file.write_text("\n".join([header, first.replace("\t\t", "\t4\t"), second]) + "\n", encoding="utf-8")
+    spec = DataSpec(source=str(file), scale=(0, 5), rejects="skip")
+    read = load_rows(spec, ("scored-pairs",), tmp_path)
+    assert [(row.sentence1, row.sentence2, row.score) for row in read.rows] == [("하나 2", "둘 2", 0.8)]
+    with pytest.raises(DataError, match="score"):
+        load_rows(spec.model_copy(update={"rejects": "stop"}), ("scored-pairs",), tmp_path)
