@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from munjang.api.naming import name_data
 from munjang.api.runs import require_new
@@ -18,15 +18,13 @@ from munjang.pipeline.stage import Context
 from munjang.progress import QUIET, Show
 from munjang.stages.converting import read_texts, write_converted
 
-if TYPE_CHECKING:
-    pass
-
 
 def convert(
     model: str,
     out: str | Path,
     *,
     to: str | None = None,
+    keep_layers: Sequence[int] | str = (),
     trim_vocab: Sequence[str] = (),
     keep_scripts: Sequence[str] = (),
     held_out: Sequence[str] = (),
@@ -37,12 +35,13 @@ def convert(
     show: Show = QUIET,
     **settings: Any,
 ) -> dict[str, Any]:
-    """Write a model as an ordinary folder for another task, without the pieces that its texts never use, or both.
+    """Write a model as an ordinary folder: for another task, with some of its layers, without pieces that texts never use.
 
     Args:
         model: `bundled:e5-small`, a folder, or an id of the hub.
         out: must not exist yet.
         to: `sts`, `nli`, `ranking` or `bi`; see `munjang.models.convert`.
+        keep_layers: numbers from 0, or a rule such as `even-4`; see `munjang.models.layers.which_layers`.
         trim_vocab: data sets that name the pieces to keep; see `munjang.models.trim`.
         keep_scripts: of which all pieces stay besides, such as `hangul`.
         held_out: data sets on which is measured what the trimming covers.
@@ -54,7 +53,7 @@ def convert(
         settings: how to read paths, such as `scale=(0, 5)`.
 
     Returns:
-        `convert` and `trim`, the reports of the two (None for what was not asked), and `read`, one entry a data set.
+        `convert`, `layers` and `trim`, the reports of these (None for what was not asked), and `read`, one entry a data set.
 
     Raises:
         UsageError: nothing was asked, or an option would have no effect. ConfigError: `out` exists, or a value is wrong.
@@ -63,21 +62,22 @@ def convert(
     """
     about_vocabulary = {"keep_scripts": keep_scripts, "held_out": held_out, "min_count": min_count != 1}
     about_task = {"pooling": pooling, "max_length": max_length}
-    _require_effect(to, trim_vocab, about_task, about_vocabulary)
+    _require_effect(to, keep_layers, trim_vocab, about_task, about_vocabulary)
     target = Path(out)
     require_new(target)
     require_scripts(keep_scripts)
     folder = resolve_model(model, Path.cwd())
     if to == "bi" and max_length is None:
-        _require_other_kind(folder, {"to": to, "pooling": pooling}, bool(trim_vocab))
+        _require_other_kind(folder, {"to": to, "pooling": pooling}, bool(trim_vocab or keep_layers))
     names, specs = name_data([*trim_vocab, *held_out], settings)
     context = Context(Recipe("convert", "convert", seed, specs, ()), Path.cwd(), {}, "cpu", show.progress, show.say)
     split = len(trim_vocab)
-    head = {"pooling": pooling, "max_length": max_length, "seed": seed} if to is not None else None
+    head = {"task": to, "pooling": pooling, "max_length": max_length, "seed": seed} if to is not None else None
     texts = {"texts": read_texts(context, names[:split]), "held_out": read_texts(context, names[split:])}
     trim = {**texts, "scripts": keep_scripts, "min_count": min_count} if trim_vocab else None
     with new_directory(target, model=model, to=to) as place:
-        reports = write_converted(folder, place, to, head, trim, show.say)
+        asked = {"convert": head, "layers": keep_layers, "trim": trim}
+        reports = write_converted(folder, place, asked, show.say)
     return {**reports, "read": context.readings}
 
 
@@ -94,11 +94,16 @@ def _require_other_kind(folder: Path, options: dict[str, Any], trimmed: bool) ->
 
 
 def _require_effect(
-    to: str | None, trim_vocab: Sequence[str], about_task: dict[str, Any], about_vocabulary: dict[str, Any]
+    to: str | None,
+    keep_layers: Sequence[int] | str,
+    trim_vocab: Sequence[str],
+    about_task: dict[str, Any],
+    about_vocabulary: dict[str, Any],
 ) -> None:
     """Refuse a conversion that would do nothing, and options that would have no effect on it."""
-    if to is None and not trim_vocab:
-        raise UsageError("nothing to do", expected=Phrase("{} or {}", Option("to"), Option("trim_vocab")))
+    if to is None and not trim_vocab and not keep_layers:
+        ways = (Option("to"), Option("keep_layers"), Option("trim_vocab"))
+        raise UsageError("nothing to do", expected=Phrase("{}, {} or {}", *ways))
     without = {**({} if to else about_task), **({} if trim_vocab else about_vocabulary)}
     idle = [Phrase("{}", Option(name)) for name, value in without.items() if value]
     if idle:

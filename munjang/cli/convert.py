@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +19,7 @@ def convert(
     /,
     *,
     to: Literal["sts", "nli", "ranking", "bi"] | None = None,
+    keep_layers: Annotated[list[str] | None, _LIST] = None,
     trim_vocab: Annotated[list[str] | None, _LIST] = None,
     keep_scripts: Annotated[list[str] | None, _LIST] = None,
     held_out: Annotated[list[str] | None, _LIST] = None,
@@ -29,11 +31,12 @@ def convert(
     reading: Reading | None = None,
     common: Common | None = None,
 ) -> int:
-    """Turn a model into one for another task, leave the pieces out that its texts never use, or both.
+    """Turn a model into one for another task, keep some of its layers, leave the pieces out that its texts never use.
 
     Args:
         model: bundled:e5-small, a folder, or a hub id.
         to: sts, nli and ranking are cross-encoders, bi is a bi-encoder.
+        keep_layers: Layers that stay, such as 0 4 7 11; or even-4, four from the first to the last; or first-4.
         trim_vocab: Data sets whose pieces the vocabulary keeps: catalogue names or files.
         keep_scripts: Scripts of which all pieces stay besides, such as hangul latin digits.
         held_out: Data sets on which is measured what the smaller vocabulary covers.
@@ -49,6 +52,7 @@ def convert(
             model,
             out,
             to=to,
+            keep_layers=_layers(keep_layers or ()),
             trim_vocab=trim_vocab or (),
             keep_scripts=keep_scripts or (),
             held_out=held_out or (),
@@ -64,3 +68,8 @@ def convert(
         return 0
     stdout().print(f"model: {relative(out)}", soft_wrap=True)
     return 0
+
+
+def _layers(values: Sequence[str]) -> list[int] | str:
+    """Numbers, or the name of a rule; what is neither is refused where the layers are known."""
+    return [int(value) for value in values] if all(map(str.isdecimal, values)) else " ".join(values)

@@ -1,4 +1,4 @@
-"""Options of the stage convert; no torch is imported to read them."""
+"""Options of the stages convert and merge; no torch is imported to read them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,40 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from munjang.config.recipe import AnyModel, AnyRows, StageOptions
+from munjang.config.recipe import AnyModel, AnyRows, BiEncoder, StageOptions, TrainingRows
 from munjang.errors import ConfigError, Option, Phrase
 from munjang.models.pieces import require_scripts
 
 
+class MergeOptions(StageOptions):
+    """Average the weights of several bi-encoders that were trained from one start."""
+
+    kind: ClassVar[str] = "merge"
+    produces: ClassVar[str] = "bi-encoder"
+
+    models: list[BiEncoder] = Field(min_length=2)
+    """Models of one architecture and one tokenizer, such as those of several seeds; settings are taken from the first."""
+    shares: list[Annotated[float, Field(ge=0)]] = Field(default_factory=list)
+    """How much of each; by default equal."""
+    dev: TrainingRows | None = None
+    """Rows on which each of the models and their mean are measured; never a test split."""
+    greedy: bool = False
+    """Start with the best on `dev`, and take each next one in only if the mean does not fall for it (Wortsman et al. 2022,
+    arXiv 2203.05482); `dev` then chooses."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> MergeOptions:
+        if self.shares and (len(self.shares) != len(self.models) or not any(self.shares)):
+            raise ValueError(Phrase("{} must be one number a model, not all 0", Option("shares")))
+        if self.greedy and self.shares:
+            raise ValueError(Phrase("{} takes equal shares: leave {} out", Option("greedy"), Option("shares")))
+        if self.greedy and self.dev is None:
+            raise ValueError(Phrase("{} chooses on {}: name it", Option("greedy"), Option("dev")))
+        return self
+
+
 class ConvertOptions(StageOptions):
-    """Turn a model into one for another task, leave the pieces out that its texts never use, or both."""
+    """Turn a model into one for another task, keep some of its layers, and leave the pieces out that texts never use."""
 
     kind: ClassVar[str] = "convert"
 
@@ -21,6 +48,11 @@ class ConvertOptions(StageOptions):
     to: Literal["sts", "nli", "ranking", "bi"]
     """`sts`, `nli` and `ranking` are cross-encoders, `bi` is a bi-encoder. A head is carried over where the old one says
     something of the new task."""
+    keep_layers: (
+        list[Annotated[int, Field(ge=0)]] | Annotated[str, Field(pattern=r"^(first|even)-[1-9]\d?$")] | None
+    ) = None
+    """Layers that stay, counted from 0 at the input, such as [0, 4, 7, 11]; or a rule: `even-4` takes four from the first
+    to the last, `first-4` the four at the input. By default all. What is cut is to be trained again, as by `distil`."""
     trim_vocab: list[AnyRows] = Field(default_factory=list)
     """Data sets whose pieces the vocabulary keeps; without any it stays whole."""
     keep_scripts: list[str] = Field(default_factory=list)

@@ -10,6 +10,8 @@ import hashlib
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,13 @@ def write_record(folder: Path, record: TrainingRecord, start: Path | None = None
     buffer = io.BytesIO()
     np.savez(buffer, texts=record.texts, rows=record.rows)
     write_bytes(folder / RECORD_FILE, buffer.getvalue())
+
+
+def merge_records(folders: Iterable[Path], out: Path) -> None:
+    """Write what several models were trained on beside the one that was made of them; nothing where none is known of."""
+    known = [record for record in map(read_record, folders) if record is not None]
+    if known:
+        write_record(out, reduce(or_, known))
 
 
 def read_record(folder: Path) -> TrainingRecord | None:

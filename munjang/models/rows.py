@@ -104,21 +104,27 @@ def special_ids(config: dict[str, Any]) -> dict[str, list[int]]:
     return {name: [i for i in value if type(i) is int] for name, value in lists.items()}
 
 
-def copy_around(folder: Path, out: Path) -> tuple[str, ...]:
-    """Copy a model's folder without its tokenizer and weights of the transformer; returns what was left out for good.
+def copy_around(folder: Path, out: Path, *, tokenizer: bool = False) -> tuple[str, ...]:
+    """Copy a model's folder without the weights of its transformer; returns what was left out for good.
 
-    Left out are files that hold the whole vocabulary in a form that is not cut here, such as exports and pickles.
+    Left out are files that hold the whole model in a form that is not cut here, such as exports and pickles.
+
+    Args:
+        folder: of the source.
+        out: of the target.
+        tokenizer: copy the files of the vocabulary too.
     """
     weights = set(weight_files(folder))
     left_out = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in name.parts)
-        if not path.is_file() or hidden or path in weights or path.name in (_SPELLINGS | {MANIFEST}):
+        if not path.is_file() or hidden or path in weights or path.name == MANIFEST:
             continue
-        if path.suffix in _SPELLING_SUFFIXES:
+        spelling = path.name in _SPELLINGS or path.suffix in _SPELLING_SUFFIXES
+        if spelling and not tokenizer:
             continue
-        if path.suffix not in _COPIED:
+        if path.suffix not in _COPIED and not spelling:
             left_out.append(name.as_posix())
             continue
         (out / name).parent.mkdir(parents=True, exist_ok=True)

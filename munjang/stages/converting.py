@@ -1,9 +1,9 @@
-"""The stage convert: a model for another task, with a smaller vocabulary, or both."""
+"""The stage convert: a model for another task, with fewer layers, with a smaller vocabulary, or all of these."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from munjang.stages.inputs import MODEL_FOLDER, load_input_rows, model_folder
 
 #: Kinds of rows that hold texts.
 HOLD_TEXTS = tuple(kind for kind in ROLES if kind != "qrels")
+#: In the order in which they are taken: a head reads what all layers learnt, and texts are compared in the end.
+_STEPS = ("convert", "layers", "trim")
 
 
 def run_convert(options: ConvertOptions, context: Context, out: Path) -> dict[str, Any]:
     """Write the converted model to `out/model`."""
-    head = {"pooling": options.pooling, "max_length": options.max_length, "seed": context.recipe.seed}
+    head = {"task": options.to, "pooling": options.pooling, "max_length": options.max_length}
     trim = None
     if options.trim_vocab:
         trim = {
@@ -31,7 +33,8 @@ def run_convert(options: ConvertOptions, context: Context, out: Path) -> dict[st
         }
     (out / MODEL_FOLDER).mkdir()
     folder = model_folder(context, options.model)
-    return write_converted(folder, out / MODEL_FOLDER, options.to, head, trim, context.say)
+    asked = {"convert": {**head, "seed": context.recipe.seed}, "layers": options.keep_layers, "trim": trim}
+    return write_converted(folder, out / MODEL_FOLDER, asked, context.say)
 
 
 def read_texts(context: Context, values: Sequence[str]) -> list[str]:
@@ -39,46 +42,47 @@ def read_texts(context: Context, values: Sequence[str]) -> list[str]:
     return [text for value in values for text in sentences_of(load_input_rows(context, value, HOLD_TEXTS).rows)]
 
 
-def write_converted(
-    folder: Path,
-    place: Path,
-    to: str | None,
-    head: dict[str, Any] | None,
-    trim: dict[str, Any] | None,
-    say: Callable[[str], None],
-) -> dict[str, Any]:
-    """Convert and then trim, as far as each is asked for.
+def write_converted(folder: Path, place: Path, asked: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
+    """Convert, cut layers and trim, as far as each is asked for.
 
     Args:
         folder: of the model.
         place: folder to write into; new or empty.
-        to: the task, or None.
-        head: arguments of `munjang.models.convert.convert`, or None where the task stays.
-        trim: arguments of `munjang.models.trim.trim_vocabulary`, or None where the vocabulary stays.
+        asked: arguments of `munjang.models.convert.convert` as `convert`, layers for
+            `munjang.models.layers.cut_layers` as `layers`, arguments of `munjang.models.trim.trim_vocabulary` as `trim`;
+            None for what stays.
         say: prints a line for the user.
 
     Returns:
-        The two reports as `convert` and `trim`; None for what was not asked.
+        The three reports under these names; None for what was not asked.
     """
-    from munjang.models.convert import convert
-    from munjang.models.trim import trim_vocabulary
-
-    reports: dict[str, Any] = {"convert": None, "trim": None}
+    reports: dict[str, Any] = dict.fromkeys(_STEPS)
+    steps = [name for name in _STEPS if asked.get(name)]
     source = folder
-    # Hidden, so that it is no part of what is committed.
-    whole = place if trim is None else place / ".whole"
-    if head is not None:
-        converted = convert(folder, to, whole, **head)
-        reports["convert"] = converted.as_dict()
-        for line in converted.sentences():
+    for name in steps:
+        # Hidden, so that it is no part of what is committed.
+        target = place if name == steps[-1] else place / f".{name}"
+        report = _step(name, folder, target, asked[name])
+        reports[name] = report.as_dict()
+        for line in report.sentences():
             say(f"  {line}")
-        folder = whole
-    if trim is not None:
-        trimmed = trim_vocabulary(folder, place, **trim)
-        reports["trim"] = trimmed.as_dict()
-        for line in trimmed.sentences():
-            say(f"  {line}")
-        shutil.rmtree(place / ".whole", ignore_errors=True)
+        folder = target
+    for name in steps:
+        shutil.rmtree(place / f".{name}", ignore_errors=True)
     if (source / RECORD_FILE).is_file():
         shutil.copyfile(source / RECORD_FILE, place / RECORD_FILE)  # another head, but the texts were seen
     return reports
+
+
+def _step(name: str, folder: Path, target: Path, asked: Any) -> Any:
+    if name == "convert":
+        from munjang.models.convert import convert
+
+        return convert(folder, out=target, **asked)
+    if name == "layers":
+        from munjang.models.layers import cut_layers
+
+        return cut_layers(folder, target, asked)
+    from munjang.models.trim import trim_vocabulary
+
+    return trim_vocabulary(folder, target, **asked)

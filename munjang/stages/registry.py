@@ -12,7 +12,7 @@ from munjang.augment.options import LabelClassesOptions, LabelOptions, LabelTrip
 from munjang.config.recipe import StageOptions
 from munjang.evaluate.options import ChooseOptions, EvaluateOptions
 from munjang.index.options import IndexOptions, SearchOptions
-from munjang.models.options import ConvertOptions
+from munjang.models.options import ConvertOptions, MergeOptions
 from munjang.pipeline.stage import Context, StageKind
 from munjang.stages.doctor import DoctorOptions
 from munjang.train.options import TrainBiOptions, TrainCrossOptions, TrainOptions
@@ -29,6 +29,7 @@ _FUNCTIONS: tuple[tuple[type[StageOptions], str, str], ...] = (
     (TrainBiOptions, "training", "run_train_bi"),
     (TrainCrossOptions, "training", "run_train_cross"),
     (ConvertOptions, "converting", "run_convert"),
+    (MergeOptions, "merging", "run_merge"),
     (MineOptions, "mining", "run_mine"),
     (LabelOptions, "labelling", "run_label"),
     (LabelClassesOptions, "labelling", "run_label_classes"),

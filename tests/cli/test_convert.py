@@ -1,4 +1,4 @@
-"""munjang convert: another task, a smaller vocabulary, or both; whole or not at all."""
+"""munjang convert: another task, fewer layers, a smaller vocabulary, or all of these; whole or not at all."""
 
 from __future__ import annotations
 
@@ -59,6 +59,20 @@ def test_a_bi_encoder_is_not_made_one_again(more: list[str], hint: str, run: Run
     assert run("convert", tiny_bi, "--to", "bi", "--max-length", "32", "--out", "shorter")[0] == 0
 
 
+def test_a_student_of_one_layer_with_a_smaller_vocabulary(run: Run, tiny_bi: Path, tmp_path: Path) -> None:
+    status, printed, _ = run(
+        "convert", tiny_bi, "--keep-layers", "1", "--trim-vocab", "support:train", "--out", "student", "--json"
+    )
+    report = json.loads(printed)
+    assert (status, report["convert"], report["layers"]["kept"]) == (0, None, [1])
+    assert report["trim"]["parameters_before"] == report["layers"]["parameters_after"]
+    assert not list((tmp_path / "student").glob(".*"))
+    assert "layers 0 of 2 stay" in run("convert", tiny_bi, "--keep-layers", "first-1", "--out", "first")[2]
+    student = SentenceTransformer(str(tmp_path / "student"), device="cpu")
+    assert len(student[0].model.encoder.layer) == 1
+    assert student.encode(["환불은 언제 되나요?"]).shape == (1, 32)
+
+
 def test_both_at_once_are_one_folder(run: Run, tiny_bi: Path, tmp_path: Path) -> None:
     status, printed, _ = run(
         "convert", tiny_bi, "--to", "ranking", "--trim-vocab", "support:train", "--keep-scripts", "hangul", "digits",
@@ -82,8 +96,10 @@ def test_both_at_once_are_one_folder(run: Run, tiny_bi: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (["MODEL", "--out", "o"], 2, ["nothing to do", "--to or --trim-vocab"]),
+        (["MODEL", "--out", "o"], 2, ["nothing to do", "--to, --keep-layers or --trim-vocab"]),
         (["MODEL", "--to", "sts"], 2, ["--out"]),
+        (["MODEL", "--keep-layers", "0", "5", "--out", "o"], 78, ["--keep-layers '0 5'", "distinct numbers from 0 to 1"]),
+        (["MODEL", "--keep-layers", "every-2", "--out", "o"], 78, ["--keep-layers every-2", "first-N or even-N"]),
         (["--to", "sts", "--out", "o"], 2, ["MODEL"]),
         (["MODEL", "--to", "sentiment", "--out", "o"], 2, ["--to"]),
         (
