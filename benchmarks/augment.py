@@ -9,7 +9,8 @@ above `--peer` vectors it is left out. Each contender runs in a process of its o
 A pair is a sentence with another one, so n vectors are n * (n - 1) pairs that are looked at.
 
 Labelling: pairs of the STS set, scored in both orders as silver labels are, by `CrossEncoder.predict` with its defaults and by
-Munjang's stage; one process, taking turns, the median. `agreement` is the largest difference of a score.
+Munjang's stage, in float32 and by an export in int8; one process, taking turns, the median. `agreement` is the rank correlation
+with the scores of `CrossEncoder.predict`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from benchmarks.engine import median_seconds
 from benchmarks.machine import machine
@@ -121,6 +123,7 @@ def _labelling(arguments: argparse.Namespace) -> None:
             folder = Path(work) / "cross"
             model.save_pretrained(str(folder), create_model_card=False)
         plain, teacher = CrossEncoder(str(folder), device="cpu"), Teacher("teacher", folder, "cpu", cache=False)
+        quantised = _quantised(folder, pairs, rows)
 
         def peer() -> np.ndarray:
             scores = np.asarray(plain.predict([*pairs, *((b, a) for a, b in pairs)], show_progress_bar=False))
@@ -129,14 +132,36 @@ def _labelling(arguments: argparse.Namespace) -> None:
         def ours() -> np.ndarray:
             return score_resumably(teacher, pairs, None, "").mean(axis=1)
 
-        runs: dict[str, Callable[[], Any]] = {"sentence-transformers": peer, "munjang": ours}
+        def in_eight_bits() -> np.ndarray:
+            return score_resumably(quantised, pairs, None, "").mean(axis=1)
+
+        runs: dict[str, Callable[[], Any]] = {
+            "sentence-transformers": peer,
+            "munjang": ours,
+            "munjang, openvino-int8": in_eight_bits,
+        }
         seconds = median_seconds(runs, arguments.repeats)
-        apart = np.abs(peer() - ours()).max()
+        agreement = {name: spearmanr(peer(), run()).statistic for name, run in runs.items()}
     print(f"\n{len(pairs):,} pairs of {arguments.data}:dev, both orders of each scored\n")
     print("| by | pairs/s | ratio | agreement |\n|---|---:|---:|---:|")
     for name in runs:
         ratio = seconds["sentence-transformers"] / seconds[name]
-        print(f"| {name} | {len(pairs) / seconds[name]:,.0f} | {ratio:.2f} | {0 if name != 'munjang' else apart:.6f} |")
+        print(f"| {name} | {len(pairs) / seconds[name]:,.0f} | {ratio:.2f} | {agreement[name]:.5f} |")
+
+
+def _quantised(folder: Path, pairs: list[tuple[str, str]], rows: list[Any]) -> Any:
+    """The same teacher in int8; how long the export took is printed."""
+    from munjang.augment.teachers import Teacher
+    from munjang.engine.exporting import Dev, export_model
+    from munjang.evaluate.statistics import spearman, whole
+    from munjang.evaluate.sts import gold_scores
+
+    texts = [text for pair in pairs for text in pair]
+    dev = Dev("dev", [row[:2] for row in rows], gold_scores(rows))
+    began = time.perf_counter()
+    export_model(folder, "openvino", "int8", texts, dev, spearman=lambda x, y: whole(spearman, x, y))
+    print(f"\nexport and certificate: {time.perf_counter() - began:.0f} s", flush=True)
+    return Teacher("teacher", folder, "cpu", backend="openvino-int8", cache=False)
 
 
 if __name__ == "__main__":

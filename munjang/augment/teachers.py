@@ -34,6 +34,7 @@ class Teacher:
         device: such as `cpu`.
         symmetric: score both orders; a bi-encoder's cosine has only one.
         classes: the model gives classes of NLI.
+        backend: what runs a cross-encoder; see `munjang.engine.scorer.Scorer`.
         cache: keep what it computes in the user's cache of outputs, and look there first.
     """
 
@@ -45,9 +46,11 @@ class Teacher:
         *,
         symmetric: bool = True,
         classes: bool = False,
+        backend: str = "torch",
         cache: bool = True,
     ) -> None:
         self.name, self.folder, self.device, self.classes, self.cache = name, folder, device, classes, cache
+        self.backend = backend
         self.fingerprint = fingerprint_model(folder)
         self.is_bi_encoder = model_kind(folder) == "bi-encoder"
         self.orders = 2 if symmetric and not classes and not self.is_bi_encoder else 1
@@ -72,7 +75,14 @@ class Teacher:
                 return cosine_of_rows(vectors[0::2], vectors[1::2]).astype(np.float64)[:, None]
 
             return cosines
-        scorer = Scorer(self.folder, self.device, symmetric=False, classes=self.classes, cache=self.cache)
+        scorer = Scorer(
+            self.folder,
+            self.device,
+            symmetric=False,
+            backend=self.backend,
+            classes=self.classes,
+            cache=self.cache,
+        )
         if self.classes:
             if scorer.backend.outputs != 3:
                 outputs = f"{scorer.backend.outputs} output" + ("s" if scorer.backend.outputs > 1 else "")

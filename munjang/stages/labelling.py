@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +51,8 @@ from munjang.stages.inputs import (
 CONTESTED_FILE = "contested.tsv"
 #: What a disagreement of teachers is shown on: two of them that say 0 and 1 differ by this.
 _MOST_DISAGREEMENT = 0.5
+#: Pairs whose texts calibrate an export.
+_CALIBRATING = 1_000
 
 
 class _Judged(NamedTuple):
@@ -127,6 +130,8 @@ def _silver(options: LabelOptions, context: Context, out: Path) -> tuple[pyarrow
     student = None
     if options.student is not None:
         student = Teacher(options.student, model_folder(context, options.student), context.device)
+    pairs = _texts(table)
+    _open_exports(options, context, teachers, pairs)
     judged = _judge(options, context, teachers, student)
     difference, checks = None, []
     if judged is not None and judged.student is not None:
@@ -135,7 +140,6 @@ def _silver(options: LabelOptions, context: Context, out: Path) -> tuple[pyarrow
         checks.append(check)
         # Before the hours of labelling, not after them.
         Gate(tuple(checks), options.force).require(_force(options))
-    pairs = _texts(table)
     found = [_score(teacher, pairs, context) for teacher in teachers]
     calibrations = judged.calibrations if judged is not None else [None] * len(teachers)
     labels = combine(teachers, found, calibrations)
@@ -199,7 +203,7 @@ def _report(
             for name in dict.fromkeys(strategies.tolist())
         },
         "teachers": [
-            {"name": t.name, "dev": value, "fingerprint": t.fingerprint}
+            {"name": t.name, "dev": value, "fingerprint": t.fingerprint, "backend": t.backend}
             for t, value in zip(teachers, each, strict=True)
         ],
         "gate": gate.as_dict(),
@@ -273,6 +277,24 @@ def _teachers(options: LabelOptions | LabelClassesOptions, context: Context, *, 
             got="1",
         )
     return found
+
+
+def _open_exports(
+    options: LabelOptions, context: Context, teachers: Sequence[Teacher], pairs: Sequence[tuple[str, str]]
+) -> None:
+    """Have the cross-encoders run by what is faster than torch, as far as that is asked for and their labels stay."""
+    if options.backend == "torch":
+        return
+    from munjang.stages.certified import certified_backend
+
+    rows = load_input_rows(context, options.dev).rows
+    context.readings.pop()  # it is read again, to judge the teachers
+    texts = [text for pair in pairs[:_CALIBRATING] for text in pair]
+    for teacher in teachers:
+        if not teacher.is_bi_encoder:
+            teacher.backend = certified_backend(
+                context, teacher.name, teacher.folder, options.backend, texts, rows, str(options.dev)
+            )
 
 
 def _members(context: Context, value: str, every_seed: bool) -> list[tuple[str, Path]]:

@@ -98,7 +98,11 @@ def test_both_at_once_are_one_folder(run: Run, tiny_bi: Path, tmp_path: Path) ->
     [
         (["MODEL", "--out", "o"], 2, ["nothing to do", "--to, --keep-layers or --trim-vocab"]),
         (["MODEL", "--to", "sts"], 2, ["--out"]),
-        (["MODEL", "--keep-layers", "0", "5", "--out", "o"], 78, ["--keep-layers '0 5'", "distinct numbers from 0 to 1"]),
+        (
+            ["MODEL", "--keep-layers", "0", "5", "--out", "o"],
+            78,
+            ["--keep-layers '0 5'", "distinct numbers from 0 to 1"],
+        ),
         (["MODEL", "--keep-layers", "every-2", "--out", "o"], 78, ["--keep-layers every-2", "first-N or even-N"]),
         (["--to", "sts", "--out", "o"], 2, ["MODEL"]),
         (["MODEL", "--to", "sentiment", "--out", "o"], 2, ["--to"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ import pyarrow.parquet
 import pytest
 
 from munjang import api
+from munjang.api import checked_options
 from munjang.augment.gate import GateError
 from munjang.augment.options import LabelClassesOptions, LabelOptions, LabelTripletsOptions, MineOptions
 from munjang.augment.teachers import Teacher
 from munjang.config.recipe import DataSpec
 from munjang.data.load import load_rows
 from munjang.data.rows import pair_key
+from munjang.engine.certificate import Certificate
 from munjang.errors import ConfigError, DataError
 from munjang.evaluate.options import ChooseOptions
 from munjang.text import match_key
@@ -157,6 +160,34 @@ def test_a_teacher_that_is_better_may_teach(planted: Path, tiny_cross: Path, tin
     assert report["student"]["dev"] < 90
     lines = (planted / "silver" / "contested.tsv").read_text(encoding="utf-8").splitlines()
     assert len(lines) - 1 == report["contested"] == len(rows)
+
+
+def test_an_export_labels_as_torch_does_and_is_made_once(
+    planted: Path, tiny_cross: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Path(shutil.copytree(tiny_cross, planted / "own"))
+    options = {"model": str(own), "dev": judged_by(planted, own), "calibrate": True, "force": True}
+    _, by_torch = label(planted, "torch", **options)
+    report, rows = label(planted, "exported", **options, backend="onnx-float32")
+    assert report["teachers"][0]["backend"] == "onnx-float32"
+    assert [row["score"] for row in rows] == pytest.approx([row["score"] for row in by_torch], abs=1e-4)
+    monkeypatch.setattr("munjang.stages.certified.export_model", lambda *a, **k: pytest.fail("a second export"))
+    assert label(planted, "again", **options, backend="onnx-float32")[1] == rows
+
+
+def test_an_export_that_loses_too_much_does_not_label(
+    planted: Path, tiny_cross: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Path(shutil.copytree(tiny_cross, planted / "own"))
+    monkeypatch.setattr(Certificate, "holds", property(lambda certificate: False))
+    options = {"model": str(own), "dev": judged_by(planted, own), "calibrate": True, "force": True}
+    report, _ = label(planted, "silver", **options, backend="onnx-float32")
+    assert report["teachers"][0]["backend"] == "torch"
+
+
+def test_an_export_is_certified_on_dev() -> None:
+    with pytest.raises(ConfigError, match="dev"):
+        checked_options(LabelOptions, "label", name="silver", model=["m"], pairs="p", backend="openvino-int8")
 
 
 def test_several_teachers_are_averaged_on_golds_scale_and_their_disagreement_is_kept(
