@@ -9,8 +9,9 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/munjang run recipes/quickstart.toml
 
+# Files of tests go to as many workers as there are cores; the slow ones of killed runs come first, so that none is waited for.
 test: $(READY)
-	$(BIN)/python -m pytest -m "not nightly" --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest -m "not nightly" --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-nightly: $(READY)
 	$(BIN)/python -m pytest
