@@ -64,7 +64,7 @@ def _vectors(count: int, dimension: int) -> np.ndarray:
 
 def _mining(arguments: argparse.Namespace) -> None:
     print(f"\nThe {arguments.top} nearest others of random unit vectors of {arguments.dimension} dimensions\n")
-    print("| vectors | by | s | million pairs/s | peak MB | same neighbours |\n|---:|---|---:|---:|---:|---:|")
+    print("| vectors | by | s | million pairs/s | peak MB | same neighbours as munjang |\n|---:|---|---:|---:|---:|---:|")
     for count in arguments.mine:
         found: dict[str, np.ndarray] = {}
         for name in ("munjang", "sentence-transformers"):
@@ -77,9 +77,9 @@ def _mining(arguments: argparse.Namespace) -> None:
                 said = subprocess.run([*command, *sizes], check=True, capture_output=True, text=True).stdout
                 found[name] = np.load(place)
             seconds, peak = map(float, said.split()[-2:])
-            same = (found["munjang"] == found[name]).mean()
+            same = "" if name == "munjang" else f"{(found['munjang'] == found[name]).mean():.4%}"
             rate = count * (count - 1) / seconds / 1e6
-            print(f"| {count:,} | {name} | {seconds:,.1f} | {rate:,.0f} | {peak:,.0f} | {same:.4%} |", flush=True)
+            print(f"| {count:,} | {name} | {seconds:,.1f} | {rate:,.0f} | {peak:,.0f} | {same} |", flush=True)
 
 
 def _one(name: str, count: int, dimension: int, top: int, place: Path) -> None:
