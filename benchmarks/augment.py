@@ -64,7 +64,9 @@ def _vectors(count: int, dimension: int) -> np.ndarray:
 
 def _mining(arguments: argparse.Namespace) -> None:
     print(f"\nThe {arguments.top} nearest others of random unit vectors of {arguments.dimension} dimensions\n")
-    print("| vectors | by | s | million pairs/s | peak MB | same neighbours as munjang |\n|---:|---|---:|---:|---:|---:|")
+    print(
+        "| vectors | by | s | million pairs/s | peak MB | same neighbours as munjang |\n|---:|---|---:|---:|---:|---:|"
+    )
     for count in arguments.mine:
         found: dict[str, np.ndarray] = {}
         for name in ("munjang", "sentence-transformers"):
