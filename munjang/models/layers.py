@@ -17,6 +17,7 @@ from transformers import AutoConfig
 from munjang.engine.loading import loading
 from munjang.errors import ConfigError, DataError, Option
 from munjang.models.folder import read_settings, require_safe_folder
+from munjang.models.options import LAYER_RULE
 from munjang.models.rows import copy_around
 from munjang.models.settings import transformer_folder
 from munjang.models.weights import model_size, weight_files
@@ -24,8 +25,6 @@ from munjang.models.weights import model_size, weight_files
 #: Names under which configurations count their layers.
 _COUNTS = ("num_hidden_layers", "n_layers", "num_layers", "n_layer")
 _LAYER = re.compile(r"^(?P<stack>.*?\b(?:layers?|blocks?|h))\.(?P<number>\d+)\.")
-#: A rule in place of numbers.
-RULE = re.compile(r"(first|even)-([1-9]\d?)")
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def which_layers(wanted: Sequence[int] | str, total: int) -> list[int]:
         ConfigError: there are fewer, or a number stands twice.
     """
     if isinstance(wanted, str):
-        rule = RULE.fullmatch(wanted)
+        rule = re.fullmatch(LAYER_RULE, wanted)
         if rule is None or int(rule[2]) > total:
             raise ConfigError(
                 "these layers cannot be kept",

@@ -10,6 +10,9 @@ from munjang.config.recipe import AnyModel, AnyRows, BiEncoder, StageOptions, Tr
 from munjang.errors import ConfigError, Option, Phrase
 from munjang.models.pieces import require_scripts
 
+#: A rule in place of the numbers of layers.
+LAYER_RULE = r"^(first|even)-([1-9]\d?)$"
+
 
 class MergeOptions(StageOptions):
     """Average the weights of several bi-encoders that were trained from one start."""
@@ -48,9 +51,7 @@ class ConvertOptions(StageOptions):
     to: Literal["sts", "nli", "ranking", "bi"]
     """`sts`, `nli` and `ranking` are cross-encoders, `bi` is a bi-encoder. A head is carried over where the old one says
     something of the new task."""
-    keep_layers: (
-        list[Annotated[int, Field(ge=0)]] | Annotated[str, Field(pattern=r"^(first|even)-[1-9]\d?$")] | None
-    ) = None
+    keep_layers: list[Annotated[int, Field(ge=0)]] | Annotated[str, Field(pattern=LAYER_RULE)] | None = None
     """Layers that stay, counted from 0 at the input, such as [0, 4, 7, 11]; or a rule: `even-4` takes four from the first
     to the last, `first-4` the four at the input. By default all. What is cut is to be trained again, as by `distil`."""
     trim_vocab: list[AnyRows] = Field(default_factory=list)
