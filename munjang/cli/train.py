@@ -33,6 +33,8 @@ class BiFlags(TrainBiOptions):
     """Where to start: a bundled model, a folder, or a hub id."""
     train: list[str]
     """Data sets to train on, together and shuffled; each kind of rows has its own default objective."""
+    dev: list[str]
+    """Rows on which the best weights are chosen; never a test split. Of several sets the mean of what they give chooses."""
 
 
 class CrossFlags(TrainCrossOptions):
@@ -43,6 +45,8 @@ class CrossFlags(TrainCrossOptions):
     """Where to start: the body of a bi-encoder gets a new head, a cross-encoder goes on."""
     train: list[str]
     """Data sets to train on, together and shuffled; each kind of rows has its own default objective."""
+    dev: list[str]
+    """Rows on which the best weights are chosen; never a test split. Of several sets the mean of what they give chooses."""
 
 
 def bi(
@@ -93,13 +97,14 @@ def _train(
     common: Running | None,
 ) -> int:
     common = common or Running()
-    sources = [*flags.train, flags.dev, *flags.exclude]
+    sources = [*flags.train, *flags.dev, *flags.exclude]
     names, data = api.name_data(sources, (reading or Reading()).settings())
-    split = len(flags.train)
+    split, kept_out = len(flags.train), len(flags.train) + len(flags.dev)
     # What was left out stays left out: an option that was set is refused where it has no effect.
     values = {option: getattr(flags, option) for option in flags.model_fields_set | {"name", "model"}}
     sets = [TrainSet(data=name) for name in names[:split]]
-    options = kind(**values | {"train": sets, "dev": names[split], "exclude": names[split + 1 :]})
+    dev = names[split] if len(flags.dev) == 1 else names[split:kept_out]
+    options = kind(**values | {"train": sets, "dev": dev, "exclude": names[kept_out:]})
     with showing(common.json) as show:
         report = api.run_stage(options, out, data=data, seed=seed, device=common.device, show=show)
     if common.json:

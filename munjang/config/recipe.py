@@ -130,6 +130,12 @@ class Input:
     layers: int | None = None
 
 
+def add_input(known: dict[str, Input], option: str, found: Input) -> None:
+    """Note what is known of an input; further ones of an option that is a list stand under `option[1]`, `option[2]`, ..."""
+    number = sum(name == option or name.startswith(f"{option}[") for name in known)
+    known[f"{option}[{number}]" if number else option] = found
+
+
 class StageOptions(Frozen):
     """What every stage has; a kind of stage adds its own options in a subclass."""
 
@@ -152,7 +158,7 @@ class StageOptions(Frozen):
         """Refuse options that do not fit the inputs they name, or that have no effect on them; called before any work.
 
         Args:
-            inputs: option, as in `references`, -> what is known of the input that it names.
+            inputs: option, as in `references`, -> what is known of the input that it names; see `add_input`.
 
         Raises:
             ConfigError: with the option's place.

@@ -60,6 +60,8 @@ def dev_metric(kind: str, rows: Sequence[Any], cross: bool, where: str) -> str:
 
 def dev_of_encoder(encoder: Encoder, kind: str, rows: Sequence[Any]) -> float | None:
     """What a bi-encoder reaches on a dev set: see `DEV_METRICS`; None where it is undefined."""
+    if kind in ("positive-pairs", "parallel-pairs"):
+        return 100 * sum(matching_accuracies(encoder, rows)) / 2
     if kind == "scored-pairs":
         return _times_100(whole(spearman, cosine_of_pairs(encoder, list(rows)), gold_scores(list(rows))))
     if kind in ("triplets", "labelled-pairs"):
@@ -67,15 +69,13 @@ def dev_of_encoder(encoder: Encoder, kind: str, rows: Sequence[Any]) -> float | 
         vectors = encoder.encode(sentences_of(triplets))
         near = cosine_of_rows(vectors[0::3], vectors[1::3])
         return 100 * float((near > cosine_of_rows(vectors[0::3], vectors[2::3])).mean())
-    if kind == "ranked-lists":
-        vectors = encoder.encode(sentences_of(list(rows)))
-        scores, at = [], 0
-        for row in rows:
-            documents = vectors[at + 1 : at + 1 + len(row.documents)]
-            scores.append(normalise(documents) @ normalise(vectors[at : at + 1])[0])
-            at += 1 + len(row.documents)
-        return 100 * mean_ndcg(rows, scores)
-    return 100 * matching_accuracy(encoder, rows)
+    vectors = encoder.encode(sentences_of(list(rows)))
+    scores, at = [], 0
+    for row in rows:
+        documents = vectors[at + 1 : at + 1 + len(row.documents)]
+        scores.append(normalise(documents) @ normalise(vectors[at : at + 1])[0])
+        at += 1 + len(row.documents)
+    return 100 * mean_ndcg(rows, scores)
 
 
 def dev_of_scorer(scorer: Scorer, kind: str, rows: Sequence[Any]) -> float | None:
@@ -105,13 +105,13 @@ def triplets_of_nli(rows: Sequence[LabelledPair]) -> list[Triplet]:
     ]
 
 
-def matching_accuracy(encoder: Encoder, rows: Sequence[Any]) -> float:
-    """Share of texts whose partner is the nearest of all partners, mean of both directions: 0..1."""
+def matching_accuracies(encoder: Encoder, rows: Sequence[Any]) -> tuple[float, float]:
+    """Share of first texts whose partner is the nearest of all partners, and the same of second texts: 0..1."""
     vectors = normalise(encoder.encode(sentences_of(list(rows))))
     left, right = vectors[0::2], vectors[1::2]
     own = np.arange(len(rows))
     forth, back = top_k(left, right, 1).positions[:, 0], top_k(right, left, 1).positions[:, 0]
-    return float(((forth == own).mean() + (back == own).mean()) / 2)
+    return float((forth == own).mean()), float((back == own).mean())
 
 
 def mean_ndcg(rows: Sequence[RankedList], scores: Sequence[np.ndarray], k: int = 10) -> float:

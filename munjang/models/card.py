@@ -189,7 +189,8 @@ def _use(source: str, settings: Mapping[str, Any]) -> str:
     """What a set was for, by its name in the settings; empty where they know it by another name."""
     if source in [one["data"] if isinstance(one, Mapping) else one for one in settings.get("train") or ()]:
         return "train"
-    if source == settings.get("dev"):
+    dev = settings.get("dev")
+    if source in ([dev] if isinstance(dev, str) else dev or []):
         return "dev"
     return "excluded" if source in (settings.get("exclude") or ()) else ""
 

@@ -17,10 +17,10 @@ from munjang.models.settings import default_prompt, maximum_length, transformer_
 from munjang.text import printable
 
 #: Share of unknown tokens above which a model cannot see the texts, and above which it is worth a look.
-_BLIND, _DOUBTFUL = 0.20, 0.01
+BLIND, _DOUBTFUL = 0.20, 0.01
 #: Tokens a character from which on a text is cut into bytes or single strokes. Multilingual vocabularies need about 0.6 for
 #: Korean and 0.25 for English.
-_FRAGMENTS = 1.0
+FRAGMENTS = 1.0
 _ENOUGH = 20
 
 
@@ -149,9 +149,9 @@ def lint_tokens(name: str, statistics: TokenStatistics) -> list[Finding]:
         message = f"{share:.1%} of the tokens are unknown to the model"
         example = printable(statistics.unknown_example, 80)
         remedy = "choose a model whose vocabulary covers this language"
-        blind = share > _BLIND
+        blind = share > BLIND
         findings.append(Finding("error" if blind else "warning", "unknown-tokens", name, message, example, remedy))
-    if statistics.per_character > _FRAGMENTS and statistics.texts >= _ENOUGH:
+    if statistics.per_character > FRAGMENTS and statistics.texts >= _ENOUGH:
         message = f"the model needs {statistics.per_character:.2f} tokens a character: it sees these texts in fragments"
         remedy = "choose a model whose vocabulary has words of this language"
         findings.append(Finding("warning", "fragmented-tokens", name, message, remedy=remedy))

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from munjang.config.recipe import DATA_PREFIX, STAGE_PREFIX, DataSpec, Input, Recipe, Reference, StageOptions
+from munjang.config.recipe import DATA_PREFIX, STAGE_PREFIX, DataSpec, Input, Recipe, Reference, StageOptions, add_input
 from munjang.data.load import fingerprint_rows, load_rows
 from munjang.data.readers import ROLES, Rows
 from munjang.data.rows import sentences_of
@@ -53,7 +53,7 @@ class RunInputs:
         """
         made: dict[str, Input] = {}
         for stage in self.recipe.stages:
-            known = {}
+            known: dict[str, Input] = {}
             for option, value, reference in stage.references():
                 try:
                     found = self._known(value, reference, made)
@@ -61,7 +61,7 @@ class RunInputs:
                     error.inside(stage.option(option, value))
                     raise
                 if found is not None:
-                    known[option] = found
+                    add_input(known, option, found)
             stage.require_inputs(known)
             made[stage.name] = _made_by(stage, known)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from munjang.augment.options import LabelOptions, MineOptions
 from munjang.config.load import RecipeError, load_recipe
-from munjang.config.recipe import DATA_PREFIX, STAGE_PREFIX, Input, Recipe, StageOptions
+from munjang.config.recipe import DATA_PREFIX, STAGE_PREFIX, Input, Recipe, StageOptions, add_input
 from munjang.data.lint import Finding, by_severity, conflicting_sets, lint_set, near_leakage
 from munjang.data.lint.findings import counted
 from munjang.data.lint.reading import lint_reading
@@ -34,6 +34,8 @@ from munjang.train.options import TrainOptions
 _SAME_SET = 0.5
 #: Share of a test set's rows in a training set above which one was copied from the other; chance gives a few in a thousand.
 _COPY = 0.05
+#: Share of dev's rows that the sets under exclude must leave; below it something else was excluded than was meant.
+_LEFT_OF_DEV = 0.25
 #: Rows from which the highest score says something of the unit.
 _ENOUGH = 20
 
@@ -197,7 +199,10 @@ class _Checks:
     def misfits(self) -> Iterator[Finding]:
         """Rows that the options of a stage cannot use."""
         for stage in self.recipe.stages:
-            known = {option: found for option, value, _ in stage.references() if (found := self._known(value))}
+            known: dict[str, Input] = {}
+            for option, value, _ in stage.references():
+                if found := self._known(value):
+                    add_input(known, option, found)
             try:
                 stage.require_inputs(known)
             except ConfigError as error:
@@ -208,29 +213,40 @@ class _Checks:
 
     def selection(self) -> Iterator[Finding]:
         """Dev sets that measure as well: what chooses the weights cannot say how good they are."""
-        for stage in self.trainings:
-            where = f"stage.{stage.name}.dev = {stage.dev!r}"
+        for stage, dev in ((training, dev) for training in self.trainings for dev in training.dev_sets):
+            where = f"stage.{stage.name}.dev = {dev!r}"
             remedy = "choose by a dev split; carve one off the training set with part = [0.9, 1]"
-            if self._is_test(stage.dev):
+            if self._is_test(dev):
                 message = "the weights are chosen on a test split"
                 yield Finding("error", "dev-is-test", where, message, "", remedy)
                 continue
+            yield from self._left_of_dev(stage, dev, where)
             for evaluation, ancestors in self.evaluations:
                 if stage.name in ancestors:
-                    yield from self._chosen_and_measured(stage, evaluation, where, remedy)
+                    yield from self._chosen_and_measured(dev, evaluation, where, remedy)
 
-    def _chosen_and_measured(
-        self, stage: TrainOptions, evaluation: EvaluateOptions, where: str, remedy: str
-    ) -> Iterator[Finding]:
+    def _left_of_dev(self, stage: TrainOptions, dev: str, where: str) -> Iterator[Finding]:
+        """Dev rows that share a sentence with a set under exclude: none of them chooses weights."""
+        rows = self.inputs.rows.get(dev)
+        excluded = set().union(*(self._keys.get(value, set()) for value in stage.exclude))
+        if rows is None or not excluded:
+            return
+        left = sum(all(match_key(text) not in excluded for text in texts_of(row)) for row in rows.rows)
+        if left < max(2, _LEFT_OF_DEV * len(rows.rows)):
+            message = f"{left:,} of {len(rows.rows):,} dev rows are left: the others share a sentence with a set under exclude"
+            remedy = "take the set that holds dev out of exclude; name test sets there"
+            yield Finding("error" if left < 2 else "warning", "dev-is-excluded", where, message, "", remedy)
+
+    def _chosen_and_measured(self, dev: str, evaluation: EvaluateOptions, where: str, remedy: str) -> Iterator[Finding]:
         measured = _measured(evaluation)
-        same = [value for value in measured if self._overlap(stage.dev, value)]
+        same = [value for value in measured if self._overlap(dev, value)]
         if same:
             alone = len(same) == len(evaluation.on)
             message = f"stage.{evaluation.name} measures on the set that chose the weights: that figure is too high"
             what = "measure on a test split as well" if alone else "none needed, as long as it is not read as a test"
             yield Finding("error" if alone else "note", "dev-is-measured", where, message, "", what)
         for value in measured:
-            share, example = self._shared(stage.dev, value)
+            share, example = self._shared(dev, value)
             if value not in same and share >= _SAME_SET:
                 message = f"{share:.0%} of the dev rows are in {value}, on which stage.{evaluation.name} measures"
                 yield Finding("error", "dev-is-test", where, message, example, remedy)
@@ -247,7 +263,7 @@ class _Checks:
 
     def _exposed(self, stage: StageOptions, test: str) -> Iterator[Finding]:
         if isinstance(stage, TrainOptions):
-            uses, option, kept_out = [one.data for one in stage.train], "train", [*stage.exclude, stage.dev]
+            uses, option, kept_out = [one.data for one in stage.train], "train", [*stage.exclude, *stage.dev_sets]
             left_out = "exclude"
         elif isinstance(stage, MineOptions):
             uses, option, kept_out, left_out = stage.sentences, "sentences", stage.held_out, "held_out"

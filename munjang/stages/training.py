@@ -8,15 +8,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from munjang.data.cells import NLI_LABELS
 from munjang.data.readers import ROLES
-from munjang.engine.encoder import Encoder, normalise
 from munjang.errors import DataError
-from munjang.evaluate.dev import dev_metric, dev_of_encoder, dev_of_scorer
 from munjang.files import (
     damage,
     link_or_copy,
@@ -29,20 +26,19 @@ from munjang.files import (
 )
 from munjang.models.card import describe_start, write_card
 from munjang.models.record import record_of, write_record
-from munjang.models.settings import vector_size
 from munjang.pipeline.stage import Context
+from munjang.stages.dev import DevRows, DevSets
 from munjang.stages.inputs import MODEL_FOLDER, load_input_rows, model_folder
+from munjang.stages.teaching import teacher_of
 from munjang.train.best import TrainReport
 from munjang.train.bi import train_bi
 from munjang.train.checkpoint import Checkpoints
 from munjang.train.cross import train_cross
-from munjang.train.distilling import distils, require_sizes, require_sound_teacher
-from munjang.train.examples import TrainRows, distilled_texts, without_leaks
+from munjang.train.examples import TrainRows, without_leaks
 from munjang.train.metrics import MetricsLog
 from munjang.train.objectives import (
     BI_OBJECTIVES,
     CROSS_OBJECTIVES,
-    DISTILLING,
     choose_objective,
     common_task,
     require_dev,
@@ -57,24 +53,25 @@ _REPORT = "report.json"
 
 def run_train_bi(options: TrainBiOptions, context: Context, out: Path) -> dict[str, Any]:
     """Train a bi-encoder into `out/model`."""
-    return _run(options, context, out, train_bi, dev_of_encoder)
+    return _run(options, context, out, train_bi)
 
 
 def run_train_cross(options: TrainCrossOptions, context: Context, out: Path) -> dict[str, Any]:
     """Train a cross-encoder into `out/model`."""
-    return _run(options, context, out, train_cross, dev_of_scorer)
+    return _run(options, context, out, train_cross)
 
 
-def _run(
-    options: TrainOptions, context: Context, out: Path, train: Callable[..., TrainReport], score: Callable[..., Any]
-) -> dict[str, Any]:
+def _run(options: TrainOptions, context: Context, out: Path, train: Callable[..., TrainReport]) -> dict[str, Any]:
     """Train once for each seed, keep the best on dev as `out/model`, and report all."""
     cross = options.produces == "cross-encoder"
-    sets, (dev_kind, dev), excluded = _rows(options, context, cross)
-    sets = _taught(options, context, sets)
+    sets, dev, excluded = _rows(options, context, cross)
     task = common_task({one.name: one.objective for one in sets}, options.option("train"))
-    require_dev(task, dev_kind, options.option("dev", options.dev))
-    metric = dev_metric(dev_kind, dev, cross, options.dev)
+    for one in dev:
+        require_dev(task, one.kind, options.option("dev", one.name))
+    DevSets(dev, cross)  # what cannot choose weights is found before a teacher reads a text
+    teacher = teacher_of(options, context, sets)
+    sets = teacher.taught(sets) if teacher else sets
+    evaluate = DevSets(dev, cross, teacher.compared([one[1:] for one in dev]) if teacher else None)
 
     def once(seed: int, folder: Path, several: bool) -> dict[str, Any]:
         """One training into a folder; its report."""
@@ -84,7 +81,7 @@ def _run(
         report = train(
             options,
             sets,
-            lambda runner: score(runner, dev_kind, dev),
+            evaluate,
             start=model_folder(context, options.model),
             out=folder / MODEL_FOLDER,
             seed=seed,
@@ -94,7 +91,7 @@ def _run(
             team=context.team if context.team.size > 1 else None,
             metrics=metrics,
         )
-        report.excluded, report.dev_metric = excluded, metric
+        report.excluded, report.dev_metric = excluded, evaluate.metric
         if context.team.leads:
             record = record_of(row for one in sets for row in one.rows)
             write_record(folder / MODEL_FOLDER, record, model_folder(context, options.model))
@@ -163,6 +160,9 @@ def _write(
         f"  dev {report.dev_metric}: {before} -> {report.dev_best:.2f}"
         f" (best at step {report.best_step} of {report.steps})"
     )
+    for name, value in report.dev_parts.items():
+        both = ("undefined" if part is None else f"{part:.2f}" for part in (report.dev_parts_before.get(name), value))
+        context.say(f"    {name}: {' -> '.join(both)}")
     if report.regressed:
         context.say("  nothing beat the starting weights on dev: they are kept")
 
@@ -202,29 +202,6 @@ def _alone(context: Context) -> Iterator[None]:
             shutil.rmtree(context.work, ignore_errors=True)
 
 
-def _taught(options: TrainOptions, context: Context, sets: list[TrainRows]) -> list[TrainRows]:
-    """The sets that learn a teacher's vectors with those vectors; what does not fit is found before any is computed.
-
-    Lengths say nothing of similarity and a student that normalises cannot learn them, so the vectors are of length 1.
-    """
-    if not distils(sets) or not isinstance(options, TrainBiOptions) or options.teacher is None:
-        return sets
-    student, teacher = model_folder(context, options.model), model_folder(context, options.teacher)
-    require_sound_teacher(options, teacher)
-    own, taught = vector_size(student), vector_size(teacher)
-    if own is not None and taught is not None:
-        require_sizes(own, taught, options, [one.objective.name for one in sets])
-    encoder = Encoder(teacher, context.device, cache=True)
-    found = []
-    for one in sets:
-        if one.objective.name in DISTILLING:
-            texts = [texts[0] for texts in distilled_texts(one.kind, one.rows)]
-            title = f"the teacher reads {len(texts):,} texts of {one.name}"
-            one = replace(one, vectors=normalise(encoder.encode(texts, progress=context.progress(title))))
-        found.append(one)
-    return found
-
-
 def _checkpoints(context: Context, seed: int | None) -> Checkpoints | None:
     """The checkpoints of a training; of several seeds, each has its own."""
     if context.work is None:
@@ -233,19 +210,23 @@ def _checkpoints(context: Context, seed: int | None) -> Checkpoints | None:
     return Checkpoints(folder, context.fingerprint if seed is None else f"{context.fingerprint}-{seed}", context.say)
 
 
-def _rows(options: TrainOptions, context: Context, cross: bool) -> tuple[list[TrainRows], tuple[str, list[Any]], int]:
-    """Training sets without what shares a sentence with dev or an excluded set; dev without what shares one with an
+def _rows(options: TrainOptions, context: Context, cross: bool) -> tuple[list[TrainRows], list[DevRows], int]:
+    """Training sets without what shares a sentence with dev or an excluded set; dev sets without what shares one with an
     excluded set; and how many training rows were left out."""
     unseen = []
     for value in options.exclude:
         unseen.append(load_input_rows(context, value, _KINDS).rows)
         context.readings[-1] |= {"use": "excluded"}
-    loaded = load_input_rows(context, options.dev, _KINDS)
-    dev = without_leaks(loaded.rows, unseen)
-    context.readings[-1] |= {"use": "dev", "used": len(dev)}
-    if len(dev) < len(loaded.rows):
-        lost = len(loaded.rows) - len(dev)
-        context.say(f"  {lost:,} of {len(loaded.rows):,} dev rows share a sentence with an excluded set: left out")
+    dev = []
+    for value in options.dev_sets:
+        loaded = load_input_rows(context, value, _KINDS)
+        dev.append(DevRows(value, loaded.kind, without_leaks(loaded.rows, unseen)))
+        used = len(dev[-1].rows)
+        context.readings[-1] |= {"use": "dev", "used": used}
+        if used < len(loaded.rows):
+            lost = f"{len(loaded.rows) - used:,} of {len(loaded.rows):,}"
+            context.say(f"  {lost} dev rows share a sentence with an excluded set: left out")
+    unseen += [one.rows for one in dev]
     known = CROSS_OBJECTIVES if cross else BI_OBJECTIVES
     sets, total, excluded = [], 0, 0
     for one in options.train:
@@ -253,7 +234,7 @@ def _rows(options: TrainOptions, context: Context, cross: bool) -> tuple[list[Tr
         named = one.objective or options.objective
         where = options.option("train", one.data)
         objective = choose_objective(known, read.kind, named, where)
-        kept = without_leaks(read.rows, [dev, *unseen])
+        kept = without_leaks(read.rows, unseen)
         context.readings[-1] |= {"use": "train", "used": len(kept)}
         total, excluded = total + len(read.rows), excluded + len(read.rows) - len(kept)
         if not kept:
@@ -265,4 +246,4 @@ def _rows(options: TrainOptions, context: Context, cross: bool) -> tuple[list[Tr
         sets.append(TrainRows(one.data, read.kind, kept, objective, one.repeat))
     if excluded:
         context.say(f"  {excluded:,} of {total:,} training rows share a sentence with dev or an excluded set: left out")
-    return sets, (loaded.kind, dev), excluded
+    return sets, dev, excluded

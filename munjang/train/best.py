@@ -36,6 +36,10 @@ class TrainReport:
     dev_before: float | None = None
     """Dev score of the start; of a new head it says nothing, so that it is no candidate for the best then."""
     dev_best: float | None = None
+    dev_parts_before: dict[str, float | None] = field(default_factory=dict)
+    """What else dev measured of the start, such as each of several sets, and how near it is to its teacher."""
+    dev_parts: dict[str, float | None] = field(default_factory=dict)
+    """The same of the best weights."""
     best_step: int = 0
     regressed: bool = False
     """True if nothing beat the start on dev, so that its weights were kept."""
@@ -78,6 +82,7 @@ class BestWeights:
         report: filled as training goes.
         ema: decay of an exponential moving average of the weights; if not 0, that average is what dev scores.
         team: the first process scores, and tells the others.
+        parts: what the last score was made of.
     """
 
     def __init__(
@@ -88,8 +93,9 @@ class BestWeights:
         *,
         ema: float = 0.0,
         team: Team | None = None,
+        parts: Callable[[], dict[str, float | None]] = dict,
     ) -> None:
-        self.model, self.report, self.ema = model, report, ema
+        self.model, self.report, self.ema, self.parts = model, report, ema, parts
         self.team = team or Team()
         self.score = lambda: self.team.agree(score() if self.team.leads else None)
         self.average: dict[str, Tensor] = {}
@@ -98,6 +104,7 @@ class BestWeights:
     def begin(self, *, keep: bool) -> None:
         """Score the weights that the training starts from; keep them unless a head starts from random numbers."""
         self.report.dev_before = self.score()
+        self.report.dev_parts_before = self.parts()
         if keep:
             self._offer(self.report.dev_before, 0)
 
@@ -128,6 +135,7 @@ class BestWeights:
         if value is None or (self.report.dev_best is not None and value <= self.report.dev_best):
             return
         self.report.dev_best, self.report.best_step = value, step
+        self.report.dev_parts = self.parts()
         self.best = {name: parameter.detach().to("cpu", copy=True) for name, parameter in self.trained()}
 
     @contextlib.contextmanager

@@ -197,7 +197,9 @@ def train_bi(
     task = BiTask(model, sets, options, prompt, team)
     cut = task.truncated_texts()
     report.truncated = sum(text in cut for one in sets for text in sentences_of(one.rows)) if cut else 0
-    best = BestWeights(task.trainable, score, report, ema=options.ema, team=task.team)
+    best = BestWeights(
+        task.trainable, score, report, ema=options.ema, team=task.team, parts=lambda: getattr(evaluate, "parts", {})
+    )
     loop = Loop(task, options, best, seed=seed, progress=progress, checkpoints=checkpoints, metrics=metrics)
     # A new layer knows nothing: the start is no candidate then.
     loop.run(keep_start=not report.head.startswith("a dense layer"))

@@ -165,7 +165,9 @@ def train_cross(
     cut = task.truncated_pairs()
     pairs = [pair for one in sets for row in one.rows for pair in pairs_of(row)] if cut else []
     report.truncated = sum(frozenset(pair) in cut for pair in pairs)
-    best = BestWeights(task.trainable, score, report, ema=options.ema, team=task.team)
+    best = BestWeights(
+        task.trainable, score, report, ema=options.ema, team=task.team, parts=lambda: getattr(evaluate, "parts", {})
+    )
     loop = Loop(task, options, best, seed=seed, progress=progress, checkpoints=checkpoints, metrics=metrics)
     loop.run(keep_start=not head.new)
     if task.team.leads:

@@ -78,9 +78,10 @@ class TrainOptions(StageOptions):
     """Data sets or stages that are trained on, together and shuffled, each under its own objective."""
     objective: str | None = None
     """Of the sets that name none of their own."""
-    dev: TrainingRows
+    dev: TrainingRows | list[TrainingRows]
     """Rows on which the best weights are chosen; never a test split. Scored pairs give Spearman, NLI accuracy,
-    triplets accuracy, pairs the accuracy of finding each other, lists nDCG@10."""
+    triplets accuracy, pairs the accuracy of finding each other, lists nDCG@10. Of several sets, such as one a language,
+    the mean of what they give chooses."""
     exclude: list[TrainingRows] = Field(default_factory=list)
     """Training rows that share a sentence with these sets are left out and counted; name every test split."""
     epochs: float = Field(default=1.0, gt=0, le=100)
@@ -136,10 +137,17 @@ class TrainOptions(StageOptions):
             raise ValueError(Phrase("{} leaves the word embeddings as they are: leave out {}", lora, words))
         if self.freeze_layers and trains_words:
             raise ValueError(Phrase("{} freezes the word embeddings below the layers too: leave out {}", layers, words))
+        if not self.dev_sets or len(set(self.dev_sets)) < len(self.dev_sets):
+            raise ValueError(Phrase("{} must name one set, or several different ones", Option("dev")))
         if self.batch_tokens is not None and "batch_size" in self.model_fields_set:
             sizes = (Option("batch_size"), Option("batch_tokens"))
             raise ValueError(Phrase("{} has no effect beside {}: leave out one of them", *sizes))
         return self
+
+    @property
+    def dev_sets(self) -> list[str]:
+        """The sets of `dev`."""
+        return [self.dev] if isinstance(self.dev, str) else list(self.dev)
 
     def require_inputs(self, inputs: Mapping[str, Input]) -> None:
         """Check objectives, heads, dev and what would have no effect; see `StageOptions`."""
@@ -154,8 +162,9 @@ class TrainOptions(StageOptions):
         if chosen:
             names = {self.train[number].data: objective for number, objective in chosen.items()}
             task = common_task(names, self.option("train"))
-            if "dev" in inputs:
-                require_dev(task, inputs["dev"].kind, self.option("dev", self.dev))
+            for option, found in inputs.items():
+                if option == "dev" or option.startswith("dev["):
+                    require_dev(task, found.kind, self.option(option, self.dev if isinstance(self.dev, str) else None))
         if len(chosen) == len(self.train):
             self._require_use("an objective", OPTIONS_OF_OBJECTIVES, [one.name for one in chosen.values()])
             self._require_use("rows", OPTIONS_OF_ROWS, [found.kind for found in rows.values() if found is not None])

@@ -63,6 +63,18 @@ def test_parts_of_one_file_that_do_not_meet_are_two_sets(look_at: Look, recipe: 
     assert look_at(recipe=name)["dev-is-measured"].severity == "error"
 
 
+@pytest.mark.parametrize(("left", "severity"), [(0, "error"), (5, "warning")])
+def test_dev_rows_that_exclude_takes_away(
+    left: int, severity: str, look_at: Look, recipe: Write, write_pairs: Write, pairs: Pairs, paper_model: Model
+) -> None:
+    whole = ("[data]", '[data]\nwhole = { source = "whole.tsv", scale = [0, 5] }')
+    name = recipe(paper_model(), (EXCLUDE, 'exclude = ["data:measure", "data:whole"]\n'), whole)
+    write_pairs("whole.tsv", pairs(60, 40 - left))
+    finding = look_at(recipe=name)["dev-is-excluded"]
+    assert (finding.severity, finding.where) == (severity, "stage.bi.dev = 'data:choose'")
+    assert f"{left} of 40 dev rows are left" in finding.message
+
+
 @pytest.mark.parametrize(("shared", "severity"), [(0, "note"), (3, "warning")])
 def test_test_sets_that_are_not_excluded(
     shared: int, severity: str, look_at: Look, recipe: Write, write_pairs: Write, pairs: Pairs, paper_model: Model

@@ -358,3 +358,29 @@ def test_what_an_earlier_stage_will_make_is_known_before_any_work(
     with pytest.raises(ConfigError, match=words):
         api.run(recipe, out=tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_each_of_several_dev_sets_must_choose_and_is_named(folder: Path, tiny_bi: Path, tmp_path: Path) -> None:
+    text = stage("bi", "train.bi", tiny_bi, '["support:train"]', "X").replace('"X"', '["support:dev", "raw.txt"]')
+    with pytest.raises(ConfigError, match="cannot choose the weights of a bi-encoder") as caught:
+        run(folder, text, tmp_path / "run")
+    assert caught.value.where == "stage.bi.dev[1]"
+    text = stage("bi", "train.bi", tiny_bi, '["support:train"]', "X").replace('"X"', '["support:dev", "support:dev"]')
+    with pytest.raises(ConfigError, match="several different ones"):
+        run(folder, text, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_mean_over_dev_sets_chooses_for_cross_encoders_too(folder: Path, tiny_bi: Path, tmp_path: Path) -> None:
+    text = stage("cross", "train.cross", tiny_bi, '["support:train"]', "X")
+    said: list[str] = []
+    (outcome,) = run(
+        folder, text.replace('"X"', '["support:dev", "triplets.tsv"]'), tmp_path / "run", said
+    ).outcomes
+    parts = outcome.report["dev_parts"]
+    assert list(parts) == ["support:dev: Spearman x 100", "triplets.tsv: triplet accuracy x 100"]
+    assert outcome.report["dev_best"] == pytest.approx(sum(parts.values()) / 2)
+    assert outcome.report["dev_metric"] == "mean over 2 dev sets"
+    assert sum("triplets.tsv: triplet accuracy" in line for line in said) == 1
+    page = (outcome.directory / "training.html").read_text(encoding="utf-8")
+    assert "triplets.tsv: triplet accuracy x 100" in page

@@ -170,7 +170,7 @@ def test_vectors_of_different_sizes_are_joined_as_asked(
 def test_what_does_not_fit_is_found_before_the_teacher_reads_a_text(
     tiny_bi: Path, teacher: Path, wide_teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("munjang.stages.training.Encoder", None)  # calling it would be an error of another kind
+    monkeypatch.setattr("munjang.stages.teaching.Encoder", None)  # calling it would be an error of another kind
     for chosen, said in (
         (options(tiny_bi, wide_teacher), r"vectors of different sizes.*expected 32.*got 48"),
         (options(tiny_bi, teacher, projection="dense"), "vectors of one size"),
@@ -194,3 +194,50 @@ def test_a_teacher_that_has_lost_a_module_is_refused(tiny_bi: Path, tmp_path: Pa
     (broken / "1_Pooling" / "config.json").write_text(json.dumps(settings))
     with pytest.raises(DataError, match="this teacher is not sound"):
         api.run_stage(options(tiny_bi, broken), tmp_path / "out")
+
+
+def test_how_near_the_student_comes_is_reported_for_each_dev_set(tiny_bi: Path, teacher: Path, tmp_path: Path) -> None:
+    student = perturbed(tiny_bi, tmp_path / "start", 9)
+    parts = {
+        "train": DataSpec(source="support-parallel", part=(0, 0.7)),
+        "dev": DataSpec(source="support-parallel", part=(0.7, 1)),
+    }
+    chosen = options(student, teacher, data="data:train", dev=["data:dev", "support:dev"])
+    report = api.run_stage(chosen, tmp_path / "out", data=parts)
+    before, after = report["dev_parts_before"], report["dev_parts"]
+    forth, back = (f"data:dev: matching accuracy x 100, {way}" for way in ("first to second", "second to first"))
+    sts = "support:dev: Spearman x 100"
+    assert list(after) == [
+        forth,
+        back,
+        sts,
+        "teacher: mean squared error x 1,000",
+        "teacher: cosine x 100",
+    ]
+    assert report["dev_best"] == pytest.approx(((after[forth] + after[back]) / 2 + after[sts]) / 2)
+    if report["best_step"]:
+        assert after["teacher: cosine x 100"] > before["teacher: cosine x 100"]
+        assert after["teacher: mean squared error x 1,000"] < before["teacher: mean squared error x 1,000"]
+
+
+def test_texts_that_teacher_or_student_cannot_see_are_refused(
+    tiny_bi: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("munjang.stages.teaching.Encoder", None)
+    runes = tmp_path / "runes.txt"
+    runes.write_text("\n".join(f"ᚠᚢᚦᚨᚱᚲ ᚷᚹᚺ{chr(0x16A0 + i)}" for i in range(40)), encoding="utf-8")
+    with pytest.raises(DataError, match="the teacher cannot read these texts.*unknown tokens") as caught:
+        api.run_stage(options(tiny_bi, teacher, data=str(runes)), tmp_path / "out")
+    assert "runes.txt" in str(caught.value.where)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_english_teacher_is_not_given_korean_sources(tmp_path: Path, tiny_bi: Path) -> None:
+    """Sides that were swapped: its vocabulary has single strokes of Hangul, so that no token is unknown."""
+    from munjang.models.source import resolve_model
+
+    teacher = resolve_model("bundled:minilm")
+    chosen = options(tiny_bi, teacher, data="support-parallel", projection="dense")
+    with pytest.raises(DataError, match=r"the teacher cannot read these texts.*tokens a character") as caught:
+        api.run_stage(chosen, tmp_path / "out")
+    assert "the teacher reads the source" in str(caught.value.hint)
