@@ -374,9 +374,7 @@ def test_each_of_several_dev_sets_must_choose_and_is_named(folder: Path, tiny_bi
 def test_the_mean_over_dev_sets_chooses_for_cross_encoders_too(folder: Path, tiny_bi: Path, tmp_path: Path) -> None:
     text = stage("cross", "train.cross", tiny_bi, '["support:train"]', "X")
     said: list[str] = []
-    (outcome,) = run(
-        folder, text.replace('"X"', '["support:dev", "triplets.tsv"]'), tmp_path / "run", said
-    ).outcomes
+    (outcome,) = run(folder, text.replace('"X"', '["support:dev", "triplets.tsv"]'), tmp_path / "run", said).outcomes
     parts = outcome.report["dev_parts"]
     assert list(parts) == ["support:dev: Spearman x 100", "triplets.tsv: triplet accuracy x 100"]
     assert outcome.report["dev_best"] == pytest.approx(sum(parts.values()) / 2)

@@ -226,7 +226,7 @@ def test_texts_that_teacher_or_student_cannot_see_are_refused(
     monkeypatch.setattr("munjang.stages.teaching.Encoder", None)
     runes = tmp_path / "runes.txt"
     runes.write_text("\n".join(f"ᚠᚢᚦᚨᚱᚲ ᚷᚹᚺ{chr(0x16A0 + i)}" for i in range(40)), encoding="utf-8")
-    with pytest.raises(DataError, match="the teacher cannot read these texts.*unknown tokens") as caught:
+    with pytest.raises(DataError, match=r"the teacher cannot read these texts.*unknown tokens") as caught:
         api.run_stage(options(tiny_bi, teacher, data=str(runes)), tmp_path / "out")
     assert "runes.txt" in str(caught.value.where)
     assert not (tmp_path / "out").exists()
