@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +59,8 @@ class Located(NamedTuple):
     columns: Mapping[str, str]
     header: bool
     name: str
+    sides: tuple[str, str] = ("source", "target")
+    """Of two aligned files: what `columns` calls them."""
 
 
 _STSB_COLUMNS = {"sentence1": "0", "sentence2": "1", "score": "2"}
@@ -188,6 +191,9 @@ CATALOG: dict[str, Entry] = {
     "klue-dp": _text("news (KLUE-DP dev)", _CC, "klue-dp-dev.txt"),
 }
 
+#: Two files aligned by line, in one name.
+_ALIGNED = re.compile(r"(.*)\{([^{},/]+),([^{},/]+)\}([^{}]*)")
+
 #: Sets that are made of several, by name: which set is which part.
 COMPOUNDS: Mapping[str, Mapping[str, str]] = {
     "support-search": {"documents": "support-help", "queries": "support-queries", "qrels": "support-qrels"},
@@ -248,6 +254,8 @@ def locate(source: str, base: Path) -> Located:
         return _locate_known(*known)
     try:
         path = base / Path(source).expanduser()
+        if not path.exists() and (found := _ALIGNED.fullmatch(source)):
+            return _locate_aligned(source, base, found)
         if path.exists():
             return Located((path,), None, None, {}, True, source)
     except (OSError, RuntimeError, ValueError):
@@ -257,6 +265,16 @@ def locate(source: str, base: Path) -> Located:
     if near and not path.suffix:
         hint = f"did you mean {near[0]}? " + hint
     raise MissingInputError("no such file and no data set of this name", where=source, hint=hint)
+
+
+def _locate_aligned(source: str, base: Path, found: re.Match[str]) -> Located:
+    """Two files aligned by line, written as one name: `corpus.{en,ko}`."""
+    sides = (found[2], found[3])
+    paths = tuple(base / Path(found[1] + side + found[4]).expanduser() for side in sides)
+    gone = [path for path in paths if not path.is_file()]
+    if gone:
+        raise MissingInputError("one of two aligned files is not there", where=source, got=f"no {gone[0]}")
+    return Located(paths, "parallel-pairs", None, {}, True, source, sides)
 
 
 def _locate_known(name: str, split: str) -> Located:
@@ -271,7 +289,8 @@ def _locate_known(name: str, split: str) -> Located:
     for file in part.files if folder else ():
         paths = tuple(folder / (file + suffix) for suffix in part.aligned or ("",))
         if all(path.is_file() for path in paths):
-            return Located(paths, entry.rows, entry.scale, entry.columns, entry.header, label)
+            sides = tuple(suffix.strip(".-") for suffix in part.aligned) if part.aligned else ("source", "target")
+            return Located(paths, entry.rows, entry.scale, entry.columns, entry.header, label, sides)
     where = f"not below MUNJANG_DATA={folder}" if folder else "MUNJANG_DATA is not set"
     hint = f"put it at $MUNJANG_DATA/{part.files[0]}{(part.aligned or ('',))[0]}, or run where the hub can be reached"
     if part.hub is None:

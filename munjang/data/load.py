@@ -38,11 +38,25 @@ def load_rows(spec: DataSpec, kinds: tuple[str, ...], base: Path, seed: int = 42
             got=kind,
         )
     if len(located.paths) == 2:
-        rows = read_aligned(*located.paths, spec, seed)
+        rows = read_aligned(*_sides(located, spec), spec, seed)
     else:
         rows = read_rows(located.paths[0], kind, _merge(spec, located), header=located.header, seed=seed)
     rows.report.source = located.name
     return rows._replace(kind=kind)
+
+
+def _sides(located: Located, spec: DataSpec) -> tuple[Path, Path]:
+    """The file of the source and that of the target, of two aligned files; `columns` may name them the other way round."""
+    files = dict(zip(located.sides, located.paths, strict=True))
+    wanted = {"source": located.sides[0], "target": located.sides[1], **spec.columns}
+    if set(wanted) != {"source", "target"} or set(wanted.values()) != set(located.sides):
+        raise DataError(
+            "these columns are not the sides of two aligned files",
+            where=spec.source,
+            expected=f"source and target, which are {' and '.join(located.sides)}",
+            got=", ".join(f"{role} = {column}" for role, column in spec.columns.items()),
+        )
+    return files[str(wanted["source"])], files[str(wanted["target"])]
 
 
 def _merge(spec: DataSpec, located: Located) -> DataSpec:

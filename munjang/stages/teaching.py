@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from munjang.data.lint import swapped_sides
 from munjang.data.rows import texts_of
 from munjang.engine.encoder import Encoder, cosine_of_rows, normalise
 from munjang.errors import DataError, Option, Phrase
@@ -23,6 +24,8 @@ from munjang.train.options import TrainBiOptions, TrainOptions
 
 #: Texts of dev on which student and teacher are compared, and texts of a set that tokenizers are tried on.
 _COMPARED = 1000
+#: Share of swapped pairs that is noise, and above which something went wrong.
+_SWAPPED = 0.01
 #: Texts from which on a share of fragments means something.
 _ENOUGH = 20
 
@@ -55,6 +58,7 @@ class Teacher:
             require_sizes(own, size, self.options, [one.objective.name for one in sets])
         for one in sets:
             if one.objective.name in DISTILLING:
+                self._require_sides(one)
                 self._require_sight(one)
         self.encoder = Encoder(self.folder, self.context.device, cache=True)
         found = []
@@ -83,6 +87,17 @@ class Teacher:
             [text for some in texts for text in some], np.repeat(vectors, [len(some) for some in texts], axis=0)
         )
 
+    def _require_sides(self, one: TrainRows) -> None:
+        """Refuse translations of which many stand the other way round: the teacher would read either language."""
+        swapped = swapped_sides(one.rows) if one.kind == "parallel-pairs" else []
+        if len(swapped) > _SWAPPED * len(one.rows):
+            raise DataError(
+                "the languages of the two sides are swapped in some of these pairs",
+                where=self.options.option("train", one.name),
+                got=f"{len(swapped):,} of {len(one.rows):,}, such as {printable(swapped[0].source, 60)!r} as the source",
+                hint="turn these pairs round; munjang doctor counts them",
+            )
+
     def _require_sight(self, one: TrainRows) -> None:
         """Refuse texts that the teacher or the student sees as unknown pieces, or the teacher only as fragments."""
         of_teacher = [texts[0] for texts in distilled_texts(one.kind, one.rows)][:_COMPARED]
@@ -91,7 +106,7 @@ class Teacher:
         if one.kind == "parallel-pairs":
             hint = Phrase(
                 "the teacher reads the source of each pair; if that is the other language, map the columns: {}",
-                Option("columns", {"source": "EN", "target": "KO"}),
+                Option("columns", {"source": "en", "target": "ko"}),
             )
         for who, folder, texts in (("teacher", self.folder, of_teacher), ("student", self.student, of_student)):
             seen = token_statistics(folder, texts, default_prompt(folder))

@@ -9,11 +9,12 @@ from munjang.data.lint.findings import SEVERITIES, Finding, by_severity, count_b
 from munjang.data.lint.labels import lint_labels
 from munjang.data.lint.lists import lint_lists
 from munjang.data.lint.pairs import lint_pairs
+from munjang.data.lint.parallel import lint_parallel, swapped_sides
 from munjang.data.lint.repeats import near_duplicates, repeated_texts
 from munjang.data.lint.splits import conflicting_sets, is_held_out, leakage, near_leakage
 from munjang.data.lint.texts import lint_texts
 from munjang.data.lint.triplets import lint_positives, lint_triplets
-from munjang.data.rows import LabelledPair, PositivePair, RankedList, ScoredPair, Triplet
+from munjang.data.rows import LabelledPair, ParallelPair, PositivePair, RankedList, ScoredPair, Triplet
 
 __all__ = [
     "SEVERITIES",
@@ -27,11 +28,13 @@ __all__ = [
     "lint_labels",
     "lint_lists",
     "lint_pairs",
+    "lint_parallel",
     "lint_positives",
     "lint_set",
     "lint_texts",
     "lint_triplets",
     "near_leakage",
+    "swapped_sides",
     "without_repeats",
 ]
 
@@ -41,6 +44,7 @@ _OF_KIND = (
     (Triplet, lint_triplets),
     (PositivePair, lint_positives),
     (RankedList, lint_lists),
+    (ParallelPair, lint_parallel),
 )
 
 

@@ -63,7 +63,7 @@ def _damaged(name: str, column: str, texts: list[str]) -> list[Finding]:
 
 def _scripts(name: str, column: str, texts: list[str]) -> list[Finding]:
     """Texts without one letter of the script that nearly all others of the column are written in."""
-    written = [_scripts_of(text) for text in texts]
+    written = [scripts_of(text) for text in texts]
     counts = Counter(script for scripts in written for script in scripts)
     if len(texts) < _ENOUGH or not counts:
         return []
@@ -104,7 +104,7 @@ def _mixture(name: str, column: str, written: list[Counter[str]]) -> list[Findin
     return [Finding("note", "mixed-scripts", name, message, remedy=remedy)]
 
 
-def _scripts_of(text: str) -> Counter[str]:
+def scripts_of(text: str) -> Counter[str]:
     """Letters of a text by script."""
     if text.isascii():
         letters = sum(map(str.isalpha, text))

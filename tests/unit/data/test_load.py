@@ -424,3 +424,45 @@ def test_no_training_takes_labels_of_texts(scratch):
     accepts = TrainingRows.__metadata__[0].accepts
     assert "labelled-texts" not in accepts
     assert infer_kind(scratch("x.tsv", "text\tlabel\n"), DataSpec(source="x"), accepts) == "sentences"
+
+
+# -- two aligned files of one's own
+
+
+def write_sides(tmp_path, rows=3):
+    (tmp_path / "news.ko").write_text("".join(f"뉴스 문장 {i}\n" for i in range(rows)), encoding="utf-8")
+    (tmp_path / "news.en").write_text("".join(f"a sentence of news {i}\n" for i in range(3)), encoding="utf-8")
+
+
+def test_two_aligned_files_are_one_name(tmp_path):
+    write_sides(tmp_path)
+    rows = load_rows(DataSpec(source="news.{ko,en}"), ALL, tmp_path)
+    assert rows.kind == "parallel-pairs"
+    assert rows.rows[0] == ("뉴스 문장 0", "a sentence of news 0")
+    columns = {"source": "en", "target": "ko"}
+    turned = load_rows(DataSpec(source="news.{ko,en}", columns=columns), ALL, tmp_path)
+    assert [(b, a) for a, b in turned.rows] == [tuple(row) for row in rows.rows]
+    prints = [fingerprint_rows(DataSpec(source="news.{ko,en}", columns=c), tmp_path) for c in ({}, columns)]
+    assert prints[0] != prints[1]
+
+
+def test_the_sides_of_a_known_set_can_be_turned_round(load, tmp_path, real_data):
+    columns = {"source": "en", "target": "ko"}
+    plain, turned = (load_rows(DataSpec(source="jhe:dev", columns=c), ALL, tmp_path).rows for c in ({}, columns))
+    assert [(b, a) for a, b in turned] == [tuple(row) for row in plain]
+
+
+@pytest.mark.parametrize("columns", [{"source": "de"}, {"source": "en"}, {"sentence": "ko"}])
+def test_sides_that_do_not_exist_are_refused(columns, tmp_path):
+    write_sides(tmp_path)
+    with pytest.raises(DataError, match="sides of two aligned files") as caught:
+        load_rows(DataSpec(source="news.{ko,en}", columns=columns), ALL, tmp_path)
+    assert "ko and en" in caught.value.expected
+
+
+def test_aligned_files_with_other_numbers_of_lines_or_one_missing(tmp_path):
+    write_sides(tmp_path, rows=2)
+    with pytest.raises(DataError, match="2 and 3 lines"):
+        load_rows(DataSpec(source="news.{ko,en}"), ALL, tmp_path)
+    with pytest.raises(MissingInputError, match=r"news\.de"):
+        load_rows(DataSpec(source="news.{ko,de}"), ALL, tmp_path)

@@ -241,3 +241,17 @@ def test_an_english_teacher_is_not_given_korean_sources(tmp_path: Path, tiny_bi:
     with pytest.raises(DataError, match=r"the teacher cannot read these texts.*tokens a character") as caught:
         api.run_stage(chosen, tmp_path / "out")
     assert "the teacher reads the source" in str(caught.value.hint)
+
+
+def test_translations_with_swapped_sides_are_refused(
+    tiny_bi: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("munjang.stages.teaching.Encoder", None)
+    pairs = [(f"오늘은 {i}번째 날입니다", f"today is day number {i}") for i in range(60)]
+    rows = [f"{a}\t{b}" if i % 10 else f"{b}\t{a}" for i, (a, b) in enumerate(pairs)]
+    file = tmp_path / "swapped.tsv"
+    file.write_text("\n".join(["source\ttarget", *rows]), encoding="utf-8")
+    with pytest.raises(DataError, match="languages of the two sides are swapped") as caught:
+        api.run_stage(options(tiny_bi, teacher, data=str(file)), tmp_path / "out")
+    assert "6 of 60" in str(caught.value.got)
+    assert not (tmp_path / "out").exists()
