@@ -198,8 +198,8 @@ def _prompts(name: str, folder: Path) -> Iterator[Finding]:
         example, remedy = ", ".join(stored or ()) or "no prompts", f"name one of them in {SETTINGS}"
         yield Finding("error", "unknown-prompt", name, message, example, remedy)
         return
-    if prompts.get(default or ""):
-        return
+    if default is not None or prompts.get(""):
+        return  # named by its makers, if only an empty one
     family, remedy = _family_of(name, folder), f"name the prompts and default_prompt_name in {SETTINGS}"
     if prompts:
         message = "the model knows prompts, but none is its default: encode() puts none before a text unless told to"

@@ -106,12 +106,14 @@ def require_sizes(own: int, taught: int, options: TrainBiOptions, names: Sequenc
 
 
 def require_sound_teacher(options: TrainBiOptions, folder: Path) -> None:
-    """Refuse a teacher whose settings do not fit each other, such as one that has lost a module: all runs would learn it.
+    """Refuse a teacher whose settings do not fit each other, such as one that has lost a module, or that lacks the prompt
+    of its kind: all runs would learn it.
 
     Raises:
         DataError: names the first thing that is wrong.
     """
-    wrong = [finding for finding in lint_model(str(options.teacher), folder) if finding.severity == "error"]
+    found = lint_model(str(options.teacher), folder)
+    wrong = [finding for finding in found if finding.severity == "error" or finding.code == "missing-prompt"]
     if wrong:
         raise DataError(
             f"this teacher is not sound: {wrong[0].message}",

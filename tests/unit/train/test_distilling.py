@@ -255,3 +255,20 @@ def test_translations_with_swapped_sides_are_refused(
         api.run_stage(options(tiny_bi, teacher, data=str(file)), tmp_path / "out")
     assert "6 of 60" in str(caught.value.got)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_teacher_without_the_prompt_of_its_kind_is_refused_until_it_is_named(
+    tiny_bi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import json
+    import shutil
+
+    bare = tmp_path / "my-e5-model"
+    shutil.copytree(tiny_bi, bare)
+    with pytest.raises(DataError, match=r"not sound.*trained with a prompt") as caught:
+        api.run_stage(options(tiny_bi, bare), tmp_path / "out")
+    assert "config_sentence_transformers.json" in str(caught.value.hint)
+    place = bare / "config_sentence_transformers.json"
+    settings = json.loads(place.read_text(encoding="utf-8")) | {"prompts": {"none": ""}, "default_prompt_name": "none"}
+    place.write_text(json.dumps(settings), encoding="utf-8")
+    api.run_stage(options(tiny_bi, bare), tmp_path / "out")
