@@ -138,11 +138,13 @@ class _Rows:
         known: dict[str, tuple[str, str]] = {}
         for name, value in self.listed():
             try:
-                found = canonical_json(self.fingerprint(value))
+                content = self.fingerprint(value)
             except MunjangError as error:
                 error.inside(Option(name, value))
                 raise
-            before = known.setdefault(found, (name, value))
+            # The same bytes may be read in two ways, by a name of the catalogue and by a path.
+            same = canonical_json([content["files"], *(content.get(key) for key in ("part", "sample"))])
+            before = known.setdefault(same, (name, value))
             if before != (name, value) and (name == "dev" or before[0] != name):
                 raise ConfigError(
                     Phrase("these are the rows of {} too", Option(*before)),

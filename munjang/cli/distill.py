@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from munjang import api
 from munjang.cli.output import Reading, Running, print_json, program, relative, showing, stdout, table
-from munjang.distill.options import DistillPlan
+from munjang.distill.options import WELL_COVERED, DistillPlan
 
 #: Lists are written --data A B.
 _FLAGS = Parameter(name="*", consume_multiple=(1, None), negative_iterable=())
@@ -74,6 +74,12 @@ def _print(report: dict[str, Any], files: dict[str, Path]) -> None:
     for one in report["models"]:
         if one["training"].get("regressed"):
             console.print(f"{escape(one['label'])}: its short training was no better on dev than its start")
+    if report["covered"] is not None and report["covered"] < WELL_COVERED:
+        console.print(
+            f"the smaller vocabulary leaves only {report['covered']:.0%} of the texts of dev their tokens, which costs every "
+            "student: name texts like those of dev too, or keep scripts, such as --keep-scripts hangul",
+            soft_wrap=True,
+        )
     seconds = report["full_seconds"]
     console.print(f"page: {relative(files['page'])}", soft_wrap=True)
     console.print(f"recipe: {relative(files['recipe'])}", soft_wrap=True)

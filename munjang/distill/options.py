@@ -10,6 +10,9 @@ from munjang.config.recipe import BiEncoder, Frozen, StageOnlyBiEncoder, StageOp
 from munjang.errors import ConfigError
 from munjang.models.pieces import require_scripts
 
+#: Share of dev's texts that should keep their tokens where the vocabulary is trimmed.
+WELL_COVERED = 0.9
+
 
 class DistillPlan(Frozen):
     """What is to be distilled, on what, and how long the students may be trained."""

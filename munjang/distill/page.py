@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from munjang.distill.options import WELL_COVERED
 from munjang.distill.plot import trade_off
 from munjang.page import render_page, write_page
 
@@ -40,5 +41,6 @@ def plan_page(title: str, report: Mapping[str, Any]) -> str:
         wide=trade_off(models, *_WIDE),
         narrow=trade_off(models, *_NARROW),
         several=len(models[0]["dev_by_set"]) > 1,
+        uncovered=report["covered"] if report["covered"] is not None and report["covered"] < WELL_COVERED else None,
         regressed=[one for one in models if one["training"].get("regressed")],
     )

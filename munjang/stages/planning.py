@@ -18,6 +18,7 @@ from munjang.engine.encoder import Encoder
 from munjang.errors import DataError
 from munjang.files import read_json, write_bytes
 from munjang.models.folder import layers_of
+from munjang.models.options import ConvertOptions
 from munjang.models.weights import model_size
 from munjang.pipeline.run import REPORT
 from munjang.pipeline.stage import Context
@@ -88,6 +89,7 @@ def run_plan(options: PlanOptions, context: Context, out: Path) -> dict[str, Any
         "least_dev": least_dev(points, options.keep),
         "dev_metric": " + ".join(dict.fromkeys(dev.metric for dev in devs.values())),
         "models": [asdict(model) for model in models],
+        "covered": _covered(context),
         "full_seconds": _full_seconds(chosen, options.epochs),
         "device": context.device,
     }
@@ -123,6 +125,14 @@ def _training(context: Context, value: str) -> dict[str, Any]:
         return {}
     report = read_json(directory / REPORT)
     return {"epochs": stage.epochs, **{key: report[key] for key in ("steps", "seconds", "dev_before", "regressed")}}
+
+
+def _covered(context: Context) -> float | None:
+    """Share of the texts held out, such as dev's, that keep their tokens where a vocabulary was trimmed; the least."""
+    directories = [context.stages[stage.name] for stage in context.recipe.stages if isinstance(stage, ConvertOptions)]
+    trims = [read_json(directory / REPORT).get("trim") or {} for directory in directories]
+    shares = [trim["held_out_identical"] for trim in trims if trim.get("held_out_identical") is not None]
+    return min(shares, default=None)
 
 
 def _full_seconds(chosen: Measured, epochs: float) -> float | None:
