@@ -70,7 +70,7 @@ def plan_distillation(
     rows = _Rows.named(checked, dict(reading or {}), seed)
     rows.require_apart()
     names = Names(
-        _absolute(teacher), _absolute(checked.model or teacher), rows.data, rows.dev, rows.exclude, rows.specs
+        _absolute(teacher), _absolute(checked.model or teacher), rows.data, rows.dev, rows.exclude, rows.absolute()
     )
     inputs = [fingerprint_model(folder) for folder in folders]
     inputs += [rows.fingerprint(value) for _, value in rows.listed()]
@@ -119,7 +119,6 @@ class _Rows:
     @classmethod
     def named(cls, plan: DistillPlan, reading: dict[str, Any], seed: int) -> _Rows:
         names, specs = name_data([*plan.data, *plan.dev, *plan.exclude], reading)
-        specs = {key: spec.model_copy(update={"source": str(Path.cwd() / key)}) for key, spec in specs.items()}
         first, second = len(plan.data), len(plan.data) + len(plan.dev)
         return cls(names[:first], names[first:second], names[second:], specs, seed)
 
@@ -129,6 +128,10 @@ class _Rows:
 
     def spec(self, value: str) -> DataSpec:
         return self.specs[value.removeprefix(DATA_PREFIX)] if value.startswith(DATA_PREFIX) else DataSpec(source=value)
+
+    def absolute(self) -> dict[str, DataSpec]:
+        """How files are read, as a recipe of another folder names them."""
+        return {key: spec.model_copy(update={"source": str(Path.cwd() / key)}) for key, spec in self.specs.items()}
 
     def fingerprint(self, value: str) -> dict[str, object]:
         return fingerprint_rows(self.spec(value), Path.cwd())
