@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,10 +15,10 @@ from munjang.train.options import TrainBiOptions
 LEAST_STEPS = 20
 #: What a step costs in forward passes: its own, and a backward one of twice that.
 _STEP = 3
-#: Texts that are read to know the speed, those before them that warm up, and how often: the fastest counts, for what
-#: slows a short reading down is nearly always another process.
-_PROBED, _WARM, _ROUNDS = 300, 16, 3
-_BATCH: int = TrainBiOptions.model_fields["batch_size"].default
+#: Texts that are read to know the speed, and how often: the fastest counts, for the first reading warms up, and what
+#: slows a short one down is nearly always another process.
+_PROBED, _ROUNDS = 300, 4
+_BATCH, _LENGTH = (int(TrainBiOptions.model_fields[name].default) for name in ("batch_size", "max_length"))
 
 
 class Probe(NamedTuple):
@@ -28,7 +29,7 @@ class Probe(NamedTuple):
     tokens: float
     """Of all their texts."""
     tokens_per_second: float
-    """That the whole model reads, forward only."""
+    """That the whole model reads, forward only, as in a training."""
 
     def seconds(self, share: float) -> float:
         """An estimate of a training pass of a student whose forward pass costs `share` of the whole model's."""
@@ -36,27 +37,38 @@ class Probe(NamedTuple):
 
 
 def probe(folder: Path, device: str, examples: Sequence[tuple[str, ...]]) -> Probe:
-    """Let a bi-encoder read a few hundred of the data's texts.
+    """Let a bi-encoder read a few hundred of the data's texts, as a training reads them.
+
+    The forward pass for vectors alone is twice as fast as the one that a training can use, so it says little here.
 
     Args:
         folder: of the model.
         device: such as `cpu`.
         examples: the texts of each example; at least one.
     """
+    import torch
+
+    from munjang.engine.batches import token_batches
     from munjang.engine.encoder import Encoder
+    from munjang.engine.features import Features
 
     texts = [text for example in examples for text in example]
     picked = texts[:: max(len(texts) // _PROBED, 1)][:_PROBED]
     encoder = Encoder(folder, device)
-    encoder.encode(picked[:_WARM])
-    speed, mean = 0.0, 0.0
-    for _ in range(_ROUNDS):
-        measured = encoder.uncached()
-        measured.encode(picked)
-        counts = measured.counts
-        speed = max(speed, counts.tokens / max(counts.seconds, 1e-9))
-        mean = counts.tokens / counts.distinct
-    return Probe(len(examples), mean * len(texts), speed)
+    model = encoder.model
+    model.max_seq_length = min(model.get_max_seq_length() or _LENGTH, _LENGTH)
+    read = Features(model, picked, encoder.prompt())
+    mean = sum(read.lengths) / len(picked)
+    batches = list(token_batches(read.lengths, round(_BATCH * mean)))
+    times = []
+    with torch.no_grad():
+        for _ in range(_ROUNDS):
+            began = time.perf_counter()
+            for positions in batches:
+                # On the CPU, so that an accelerator is waited for.
+                model(read.batch(positions))["sentence_embedding"].cpu()
+            times.append(time.perf_counter() - began)
+    return Probe(len(examples), mean * len(texts), mean * len(picked) / max(min(times), 1e-9))
 
 
 def epochs_within(minutes: float, found: Probe, shares: Sequence[float], most: float) -> list[float]:
