@@ -23,6 +23,7 @@ _PUBLIC = {
     "find_index": "searching",
     "name_data": "naming",
     "name_sets": "naming",
+    "plan_distillation": "distilling",
     "report": "evaluating",
     "run": "runs",
     "run_stage": "runs",

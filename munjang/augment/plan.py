@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from munjang.augment.options import MIXTURES, Strategy
 from munjang.config.recipe import DATA_PREFIX, DataSpec, Frozen
-from munjang.errors import Option, Phrase, as_toml
+from munjang.config.writing import Table, recipe_toml
+from munjang.errors import Option, Phrase
 
 #: Silver pairs for each gold pair where nothing is said, and the least and the most of them.
 _SILVER_SHARE, _LEAST_SILVER, _MOST_SILVER = 4, 1_000, 20_000
@@ -72,9 +73,6 @@ def silver_count(gold_pairs: int) -> int:
     return min(max(_SILVER_SHARE * gold_pairs, _LEAST_SILVER), _MOST_SILVER)
 
 
-Table = dict[str, Any]
-
-
 def recipe_text(
     plan: AugmentPlan, data: Mapping[str, DataSpec], name: str, seed: int, gold_pairs: int, base: Path
 ) -> str:
@@ -88,24 +86,14 @@ def recipe_text(
         gold_pairs: how many pairs teach, for the number of silver ones.
         base: where relative paths start.
     """
-    lines = [
-        "# Augmented SBERT (Thakur et al. 2021, arXiv 2010.08240), written by munjang augment; run it again with",
-        "# munjang run, change it, or give the same command once more.",
-        f"name = {as_toml(name)}",
-        'title = "Augmented SBERT"',
-        f"seed = {seed}",
-    ]
-    for key, spec in data.items():
-        settings = spec.model_dump(mode="json", exclude_defaults=True)
-        settings["source"] = str(base / spec.source)
-        lines += ["", f"[data.{as_toml(key)}]", *_assignments(settings)]
-    for comment, stage in _stages(plan, plan.max_pairs or silver_count(gold_pairs)):
-        lines += ["", *(f"# {line}" for line in comment.splitlines()), "[[stage]]", *_assignments(stage)]
-    return "\n".join(lines) + "\n"
-
-
-def _assignments(table: Table) -> list[str]:
-    return [f"{key} = {as_toml(value)}" for key, value in table.items() if value is not None and value != []]
+    settings = {key: spec.model_dump(mode="json", exclude_defaults=True) for key, spec in data.items()}
+    sources = {key: {**settings[key], "source": str(base / spec.source)} for key, spec in data.items()}
+    head = (
+        "Augmented SBERT (Thakur et al. 2021, arXiv 2010.08240), written by munjang augment; run it again with",
+        "munjang run, change it, or give the same command once more.",
+    )
+    stages = _stages(plan, plan.max_pairs or silver_count(gold_pairs))
+    return recipe_toml(name, "Augmented SBERT", seed, sources, stages, head)
 
 
 def _stages(plan: AugmentPlan, silver: int) -> Iterator[tuple[str, Table]]:

@@ -32,6 +32,7 @@ app = App(
 )
 # Verbs load when they run, so their help lines stand here.
 train = App(name="train", help="Train one bi-encoder or cross-encoder.", help_epilogue="")
+distill = App(name="distill", help="Make small students of a bi-encoder.", help_epilogue="")
 index = App(name="index", help="Make an index of texts to search in.", help_epilogue="")
 for _app, _place, _help in (
     (app, "run:run", "Walk a recipe from data to search; skip what is done, redo what was killed."),
@@ -44,6 +45,7 @@ for _app, _place, _help in (
     (app, "export:verify", "Compare a model or a server with the golden outputs of an export."),
     (app, "encode:encode", "Turn texts, or files of any size, into vectors; go on where it was killed."),
     (app, "augment:augment", "Label raw pairs with a cross-encoder and train on gold and silver."),
+    (distill, "distill:plan", "Try several students briefly, and write the recipe of the best trade."),
     (app, "evaluate:evaluate", "Measure models on any sets, with 95% intervals and verdicts."),
     (app, "evaluate:report", "Make one page of the results of several evaluations or runs."),
     (index, "index:build", "Encode texts into an index."),
@@ -53,6 +55,7 @@ for _app, _place, _help in (
 ):
     _app.command(f"munjang.cli.{_place}", name=_place.split(":")[1], help=_help, help_epilogue="")
 app.command(train)
+app.command(distill)
 app.command(index)
 
 

@@ -48,6 +48,7 @@ class Neutral:
 
 
 BiEncoder = Annotated[str, Reference(("bi-encoder",))]
+StageOnlyBiEncoder = Annotated[str, Reference(("bi-encoder",), stage_only=True)]
 CrossEncoder = Annotated[str, Reference(("cross-encoder",))]
 AnyModel = Annotated[str, Reference(("bi-encoder", "cross-encoder"))]
 ScoredPairs = Annotated[str, Reference(("scored-pairs",))]

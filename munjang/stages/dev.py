@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from munjang.data.rows import sentences_of
 from munjang.engine.encoder import Encoder
 from munjang.evaluate.dev import dev_metric, dev_of_encoder, dev_of_scorer, matching_accuracies
 from munjang.pipeline.stage import Context
@@ -25,6 +26,8 @@ class Dev:
         self._rows = load_input_rows(context, value, DEV_KINDS["bi"])
         context.readings[-1] |= {"use": "dev"}
         self.metric = dev_metric(self._rows.kind, self._rows.rows, False, value)
+        #: All texts of its rows.
+        self.texts: list[str] = sentences_of(self._rows.rows)
         self._device = context.device
 
     def __call__(self, folder: Path) -> float | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from munjang.augment.options import LabelClassesOptions, LabelOptions, LabelTripletsOptions, MineOptions
 from munjang.config.recipe import StageOptions
+from munjang.distill.options import PlanOptions
 from munjang.evaluate.options import ChooseOptions, EvaluateOptions
 from munjang.index.options import IndexOptions, SearchOptions
 from munjang.models.options import ConvertOptions, MergeOptions
@@ -34,6 +35,7 @@ _FUNCTIONS: tuple[tuple[type[StageOptions], str, str], ...] = (
     (LabelOptions, "labelling", "run_label"),
     (LabelClassesOptions, "labelling", "run_label_classes"),
     (LabelTripletsOptions, "labelling", "run_label_triplets"),
+    (PlanOptions, "planning", "run_plan"),
     (ChooseOptions, "choosing", "run_choose"),
     (IndexOptions, "indexing", "run_index"),
     (SearchOptions, "evaluating", "run_search"),

@@ -39,6 +39,7 @@ VERBS = (
     "convert",
     "encode",
     "augment",
+    "distill plan",
     "evaluate",
     "report",
     "index build",
