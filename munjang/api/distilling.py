@@ -170,10 +170,11 @@ class _Rows:
             if name == "dev":
                 require_dev("bi", rows.kind, where)
             loaded[name].append(rows)
-        tests = [rows.rows for rows in (*loaded["dev"][1:], *loaded["exclude"])]
-        dev = without_leaks(loaded["dev"][0].rows, tests)
-        dev_metric(loaded["dev"][0].kind, dev, False, self.dev[0])
-        kept = [(rows.kind, without_leaks(rows.rows, [dev, *tests])) for rows in loaded["data"]]
+        tests = [rows.rows for rows in loaded["exclude"]]
+        devs = [without_leaks(rows.rows, tests) for rows in loaded["dev"]]
+        for rows, dev, value in zip(loaded["dev"], devs, self.dev, strict=True):
+            dev_metric(rows.kind, dev, False, value)
+        kept = [(rows.kind, without_leaks(rows.rows, [*devs, *tests])) for rows in loaded["data"]]
         for value, (_, some) in zip(self.data, kept, strict=True):
             if not some:
                 raise DataError("every row shares a sentence with dev or an excluded set", where=Option("data", value))
