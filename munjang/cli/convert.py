@@ -26,12 +26,14 @@ def convert(
     min_count: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 1,
     pooling: str | None = None,
     max_length: Annotated[int | None, Parameter(validator=validators.Number(gte=8))] = None,
+    dtype: Literal["float16", "bfloat16", "float32"] | None = None,
     seed: int = 42,
     out: Path,
     reading: Reading | None = None,
     common: Common | None = None,
 ) -> int:
-    """Turn a model into one for another task, keep some of its layers, leave the pieces out that its texts never use.
+    """Turn a model into one for another task, keep some of its layers, leave the pieces out that its texts never use, round
+    its numbers.
 
     Args:
         model: bundled:e5-small, a folder, or a hub id.
@@ -43,6 +45,7 @@ def convert(
         min_count: How often a piece must occur to stay.
         pooling: What a new head or the vectors read, such as mean or cls; by default the model's own, else mean.
         max_length: Tokens; at most, and by default, the model's own limit.
+        dtype: Number format of the weights; float16 and bfloat16 take half the disk of float32. By default as they are.
         seed: Of a new head.
         out: Folder to make; must not exist.
     """
@@ -59,6 +62,7 @@ def convert(
             min_count=min_count,
             pooling=pooling,
             max_length=max_length,
+            dtype=dtype,
             seed=seed,
             show=show,
             **(reading or Reading()).settings(),

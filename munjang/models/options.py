@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,6 +12,8 @@ from munjang.models.pieces import require_scripts
 
 #: A rule in place of the numbers of layers.
 LAYER_RULE = r"^(first|even)-([1-9]\d?)$"
+Dtype = Literal["float16", "bfloat16", "float32"]
+DTYPES: tuple[str, ...] = get_args(Dtype)
 
 
 class MergeOptions(StageOptions):
@@ -66,6 +68,8 @@ class ConvertOptions(StageOptions):
     """What a new head or the vectors read, such as `mean` or `cls`; by default the model's own, else `mean`."""
     max_length: Annotated[int | None, Field(ge=8)] = None
     """Tokens; at most, and by default, the model's own limit."""
+    dtype: Dtype | None = None
+    """Number format of the weights: `float16` and `bfloat16` take half the disk of `float32`; by default as they are."""
 
     @property
     def produces(self) -> str:

@@ -1,4 +1,4 @@
-"""The stage convert: a model for another task, with fewer layers, with a smaller vocabulary, or all of these."""
+"""The stage convert: a model for another task, with fewer layers, a smaller vocabulary, other numbers, or all of these."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from munjang.stages.inputs import MODEL_FOLDER, load_input_rows, model_folder
 
 #: Kinds of rows that hold texts.
 HOLD_TEXTS = tuple(kind for kind in ROLES if kind != "qrels")
-#: In the order in which they are taken: a head reads what all layers learnt, and texts are compared in the end.
-_STEPS = ("convert", "layers", "trim")
+#: In the order in which they are taken: a head reads what all layers learnt, texts are compared with the smaller model,
+#: and numbers are rounded once.
+_STEPS = ("convert", "layers", "trim", "dtype")
 
 
 def run_convert(options: ConvertOptions, context: Context, out: Path) -> dict[str, Any]:
@@ -33,7 +34,12 @@ def run_convert(options: ConvertOptions, context: Context, out: Path) -> dict[st
         }
     (out / MODEL_FOLDER).mkdir()
     folder = model_folder(context, options.model)
-    asked = {"convert": {**head, "seed": context.recipe.seed}, "layers": options.keep_layers, "trim": trim}
+    asked = {
+        "convert": {**head, "seed": context.recipe.seed},
+        "layers": options.keep_layers,
+        "trim": trim,
+        "dtype": options.dtype,
+    }
     return write_converted(folder, out / MODEL_FOLDER, asked, context.say)
 
 
@@ -43,18 +49,18 @@ def read_texts(context: Context, values: Sequence[str]) -> list[str]:
 
 
 def write_converted(folder: Path, place: Path, asked: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
-    """Convert, cut layers and trim, as far as each is asked for.
+    """Convert, cut layers, trim and round, as far as each is asked for.
 
     Args:
         folder: of the model.
         place: folder to write into; new or empty.
         asked: arguments of `munjang.models.convert.convert` as `convert`, layers for
-            `munjang.models.layers.cut_layers` as `layers`, arguments of `munjang.models.trim.trim_vocabulary` as `trim`;
-            None for what stays.
+            `munjang.models.layers.cut_layers` as `layers`, arguments of `munjang.models.trim.trim_vocabulary` as `trim`,
+            the type for `munjang.models.dtypes.store_as` as `dtype`; None for what stays.
         say: prints a line for the user.
 
     Returns:
-        The three reports under these names; None for what was not asked.
+        The reports under these names; None for what was not asked.
     """
     reports: dict[str, Any] = dict.fromkeys(_STEPS)
     steps = [name for name in _STEPS if asked.get(name)]
@@ -83,6 +89,10 @@ def _step(name: str, folder: Path, target: Path, asked: Any) -> Any:
         from munjang.models.layers import cut_layers
 
         return cut_layers(folder, target, asked)
-    from munjang.models.trim import trim_vocabulary
+    if name == "trim":
+        from munjang.models.trim import trim_vocabulary
 
-    return trim_vocabulary(folder, target, **asked)
+        return trim_vocabulary(folder, target, **asked)
+    from munjang.models.dtypes import store_as
+
+    return store_as(folder, target, asked)

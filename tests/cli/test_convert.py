@@ -93,10 +93,24 @@ def test_both_at_once_are_one_folder(run: Run, tiny_bi: Path, tmp_path: Path) ->
     assert SentenceTransformer(str(tmp_path / "back"), device="cpu").max_seq_length == 32
 
 
+def test_numbers_are_rounded_last(run: Run, tiny_bi: Path, tmp_path: Path) -> None:
+    status, printed, errors = run("convert", tiny_bi, "--to", "sts", "--dtype", "float16", "--out", "half", "--json")
+    report = json.loads(printed)
+    assert (status, report["dtype"]["dtype"], report["dtype"]["changed"]) == (0, "float16", report["dtype"]["tensors"])
+    assert report["convert"]["task"] == cross_task(tmp_path / "half") == "sts"
+    assert damage(tmp_path / "half") is None
+    whole = CrossEncoder(str(tmp_path / "half"), device="cpu")
+    assert {str(p.dtype) for p in whole.parameters()} == {"torch.float16"}
+    status, _, errors = run("convert", tiny_bi, "--dtype", "bfloat16", "--out", "brain")
+    assert status == 0
+    assert "tensors became bfloat16" in errors
+    assert "largest rounding error" in errors
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (["MODEL", "--out", "o"], 2, ["nothing to do", "--to, --keep-layers or --trim-vocab"]),
+        (["MODEL", "--out", "o"], 2, ["nothing to do", "--to, --keep-layers, --trim-vocab or --dtype"]),
         (["MODEL", "--to", "sts"], 2, ["--out"]),
         (
             ["MODEL", "--keep-layers", "0", "5", "--out", "o"],
@@ -122,6 +136,8 @@ def test_both_at_once_are_one_folder(run: Run, tiny_bi: Path, tmp_path: Path) ->
             ["without effect here: --pooling"],
         ),
         (["MODEL", "--to", "sts", "--out", "o", "--scale", "0", "5"], 2, ["without effect here: --scale"]),
+        (["MODEL", "--dtype", "int8", "--out", "o"], 2, ["--dtype"]),
+        (["MODEL", "--dtype", "float16", "--out", "o", "--pooling", "cls"], 2, ["without effect here: --pooling"]),
         (["MODEL", "--to", "sts", "--out", "o", "--pooling", "median"], 78, ["unknown pooling", "mean", "median"]),
         (["MODEL", "--to", "sts", "--out", "o", "--max-length", "3"], 2, ["--max-length"]),
         (["MODEL", "--trim-vocab", "support:dev", "--out", "o", "--min-count", "0"], 2, ["--min-count"]),
@@ -175,6 +191,9 @@ def test_the_function_refuses_what_the_command_refuses(tiny_bi: Path, tmp_path: 
         api.convert(str(tiny_bi), tmp_path / "out", to="sentiment")
     assert caught.value.expected == "sts or nli or ranking or bi"
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ConfigError) as caught:
+        api.convert(str(tiny_bi), tmp_path / "out", dtype="half")
+    assert caught.value.expected == "float16 or bfloat16 or float32"
     report = api.convert(str(tiny_bi), tmp_path / "out", to="sts", max_length=40)
     assert report["trim"] is None
     assert report["convert"]["max_length"] == 40
