@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +18,10 @@ from munjang.models.pieces import require_scripts
 from munjang.models.source import resolve_model
 from munjang.pipeline.stage import Context
 from munjang.progress import QUIET, Show
-from munjang.stages.converting import read_texts, write_converted
+from munjang.stages.converting import fitted, read_texts, write_converted
 
 #: Options that each ask for something by themselves.
-_STEPS = ("to", "keep_layers", "trim_vocab", "dtype")
+_STEPS = ("to", "keep_layers", "trim_vocab", "dimensions", "dtype")
 
 
 def convert(
@@ -35,13 +36,15 @@ def convert(
     min_count: int = 1,
     pooling: str | None = None,
     max_length: int | None = None,
+    dimensions: int | None = None,
+    fit: Sequence[str] = (),
     dtype: str | None = None,
     seed: int = 42,
     show: Show = QUIET,
     **settings: Any,
 ) -> dict[str, Any]:
-    """Write a model as an ordinary folder: for another task, with some of its layers, without pieces that texts never use, in
-    another number format.
+    """Write a model as an ordinary folder: for another task, with some of its layers, without pieces that texts never use, with
+    shorter vectors, in another number format.
 
     Args:
         model: `bundled:e5-small`, a folder, or an id of the hub.
@@ -54,21 +57,25 @@ def convert(
         min_count: how often a piece must occur in `trim_vocab`.
         pooling: of a new head or of the vectors; by default the model's own, else `mean`.
         max_length: tokens; at most, and by default, the model's own limit.
+        dimensions: numbers of a vector, fewer than now; see `munjang.models.dimensions`.
+        fit: data sets on whose texts these are fitted.
         dtype: of the weights, `float16`, `bfloat16` or `float32`; see `munjang.models.dtypes`.
         seed: of a new head.
         show: how to tell about progress.
         settings: how to read paths, such as `scale=(0, 5)`.
 
     Returns:
-        `convert`, `layers`, `trim` and `dtype`, the reports of these (None for what was not asked), and `read`, one entry a
-        data set.
+        `convert`, `layers`, `trim`, `dimensions` and `dtype`, the reports of these (None for what was not asked), and `read`,
+        one entry a data set.
 
     Raises:
         UsageError: nothing was asked, or an option would have no effect. ConfigError: `out` exists, or a value is wrong.
         MissingInputError, UnavailableError, DataError: the model or a data set is missing or damaged, or the result would
             not be the same where it must be; then nothing is written.
     """
-    wanted = _Wanted(to, keep_layers, trim_vocab, keep_scripts, held_out, min_count, pooling, max_length, dtype, seed)
+    wanted = _Wanted(
+        to, keep_layers, trim_vocab, keep_scripts, held_out, min_count, pooling, max_length, dimensions, fit, dtype, seed
+    )  # fmt: skip
     return _convert(model, Path(out), wanted, show, settings)
 
 
@@ -83,6 +90,8 @@ class _Wanted(NamedTuple):
     min_count: int
     pooling: str | None
     max_length: int | None
+    dimensions: int | None
+    fit: Sequence[str]
     dtype: str | None
     seed: int
 
@@ -99,6 +108,7 @@ class _Wanted(NamedTuple):
                 "held_out": self.held_out,
                 "min_count": self.min_count != 1,
             },
+            "dimensions": {"fit": self.fit},
         }
         without = {step: more for step, more in details.items() if not steps[step]}
         idle = [Phrase("{}", Option(name)) for more in without.values() for name, value in more.items() if value]
@@ -106,6 +116,11 @@ class _Wanted(NamedTuple):
             missing = [Phrase("{}", Option(step)) for step in without]
             raise UsageError(
                 Phrase("without effect here: {}", Phrase.joined(", ", idle)), expected=Phrase.joined(" and ", missing)
+            )
+        if self.dimensions is not None and not self.fit:
+            raise UsageError(
+                Phrase("{} are fitted on texts", Option("dimensions", self.dimensions)),
+                hint=Phrase("name data sets with {}", Option("fit")),
             )
         require_scripts(self.keep_scripts)
         if self.dtype is not None and self.dtype not in DTYPES:
@@ -118,22 +133,38 @@ def _convert(model: str, target: Path, wanted: _Wanted, show: Show, settings: di
     folder = resolve_model(model, Path.cwd())
     if wanted.to == "bi" and wanted.max_length is None:
         _require_other_kind(folder, wanted)
-    names, specs = name_data([*wanted.trim_vocab, *wanted.held_out], settings)
+    if wanted.dimensions is not None:
+        _require_vectors(folder, wanted)
+    sets = (wanted.trim_vocab, wanted.held_out, wanted.fit)
+    names, specs = name_data([name for some in sets for name in some], settings)
     context = Context(
         Recipe("convert", "convert", wanted.seed, specs, ()), Path.cwd(), {}, "cpu", show.progress, show.say
     )
-    split = len(wanted.trim_vocab)
-    texts = {"texts": read_texts(context, names[:split]), "held_out": read_texts(context, names[split:])}
+    left = iter(names)
+    trimmed, held_out, fit = (read_texts(context, list(islice(left, len(some)))) for some in sets)
+    vocabulary = {"texts": trimmed, "held_out": held_out, "scripts": wanted.keep_scripts, "min_count": wanted.min_count}
     head = {"task": wanted.to, "pooling": wanted.pooling, "max_length": wanted.max_length, "seed": wanted.seed}
     asked = {
         "convert": head if wanted.to is not None else None,
         "layers": wanted.keep_layers,
-        "trim": {**texts, "scripts": wanted.keep_scripts, "min_count": wanted.min_count} if split else None,
+        "trim": vocabulary if wanted.trim_vocab else None,
+        "dimensions": fitted(wanted.dimensions, fit),
         "dtype": wanted.dtype,
     }
     with new_directory(target, model=model, to=wanted.to) as place:
-        reports = write_converted(folder, place, asked, show.say)
+        reports = write_converted(folder, place, asked, context)
     return {**reports, "read": context.readings}
+
+
+def _require_vectors(folder: Path, wanted: _Wanted) -> None:
+    """Refuse to cut the vectors of what has none."""
+    kind = "bi-encoder" if wanted.to == "bi" else "cross-encoder" if wanted.to else model_kind(folder)
+    if kind != "bi-encoder":
+        raise UsageError(
+            Phrase("a cross-encoder has no vectors to cut: {}", Option("dimensions", wanted.dimensions)),
+            where=None if wanted.to else folder,
+            hint=Phrase("name {}", Option("to", "bi")),
+        )
 
 
 def _require_other_kind(folder: Path, wanted: _Wanted) -> None:
