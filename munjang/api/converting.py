@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from munjang.api.naming import name_data
 from munjang.api.runs import require_new
 from munjang.config.recipe import Recipe
-from munjang.errors import Option, Phrase, UsageError
+from munjang.errors import ConfigError, Option, Phrase, UsageError
 from munjang.files import new_directory
 from munjang.models.folder import model_kind, read_modules
+from munjang.models.options import DTYPES
 from munjang.models.pieces import require_scripts
 from munjang.models.source import resolve_model
 from munjang.pipeline.stage import Context
 from munjang.progress import QUIET, Show
-from munjang.stages.converting import read_texts, write_converted
+from munjang.stages.converting import fitted, read_texts, write_converted
+
+#: Options that each ask for something by themselves.
+_STEPS = ("to", "keep_layers", "trim_vocab", "dimensions", "dtype")
 
 
 def convert(
@@ -31,11 +36,15 @@ def convert(
     min_count: int = 1,
     pooling: str | None = None,
     max_length: int | None = None,
+    dimensions: int | None = None,
+    fit: Sequence[str] = (),
+    dtype: str | None = None,
     seed: int = 42,
     show: Show = QUIET,
     **settings: Any,
 ) -> dict[str, Any]:
-    """Write a model as an ordinary folder: for another task, with some of its layers, without pieces that texts never use.
+    """Write a model as an ordinary folder: for another task, with some of its layers, without pieces that texts never use, with
+    shorter vectors, in another number format.
 
     Args:
         model: `bundled:e5-small`, a folder, or an id of the hub.
@@ -48,67 +57,125 @@ def convert(
         min_count: how often a piece must occur in `trim_vocab`.
         pooling: of a new head or of the vectors; by default the model's own, else `mean`.
         max_length: tokens; at most, and by default, the model's own limit.
+        dimensions: numbers of a vector, fewer than now; see `munjang.models.dimensions`.
+        fit: data sets on whose texts these are fitted.
+        dtype: of the weights, `float16`, `bfloat16` or `float32`; see `munjang.models.dtypes`.
         seed: of a new head.
         show: how to tell about progress.
         settings: how to read paths, such as `scale=(0, 5)`.
 
     Returns:
-        `convert`, `layers` and `trim`, the reports of these (None for what was not asked), and `read`, one entry a data set.
+        `convert`, `layers`, `trim`, `dimensions` and `dtype`, the reports of these (None for what was not asked), and `read`,
+        one entry a data set.
 
     Raises:
         UsageError: nothing was asked, or an option would have no effect. ConfigError: `out` exists, or a value is wrong.
         MissingInputError, UnavailableError, DataError: the model or a data set is missing or damaged, or the result would
             not be the same where it must be; then nothing is written.
     """
-    about_vocabulary = {"keep_scripts": keep_scripts, "held_out": held_out, "min_count": min_count != 1}
-    about_task = {"pooling": pooling, "max_length": max_length}
-    _require_effect(to, keep_layers, trim_vocab, about_task, about_vocabulary)
-    target = Path(out)
+    wanted = _Wanted(
+        to, keep_layers, trim_vocab, keep_scripts, held_out, min_count, pooling, max_length, dimensions, fit, dtype, seed
+    )  # fmt: skip
+    return _convert(model, Path(out), wanted, show, settings)
+
+
+class _Wanted(NamedTuple):
+    """What a conversion shall do, as `convert` takes it."""
+
+    to: str | None
+    keep_layers: Sequence[int] | str
+    trim_vocab: Sequence[str]
+    keep_scripts: Sequence[str]
+    held_out: Sequence[str]
+    min_count: int
+    pooling: str | None
+    max_length: int | None
+    dimensions: int | None
+    fit: Sequence[str]
+    dtype: str | None
+    seed: int
+
+    def require_effect(self) -> None:
+        """Refuse values that are none, a conversion that would do nothing, and options that would have no effect on it."""
+        steps = {name: getattr(self, name) for name in _STEPS}
+        if not any(steps.values()):
+            ways = [Phrase("{}", Option(name)) for name in steps]
+            raise UsageError("nothing to do", expected=Phrase("{} or {}", Phrase.joined(", ", ways[:-1]), ways[-1]))
+        details = {
+            "to": {"pooling": self.pooling, "max_length": self.max_length},
+            "trim_vocab": {
+                "keep_scripts": self.keep_scripts,
+                "held_out": self.held_out,
+                "min_count": self.min_count != 1,
+            },
+            "dimensions": {"fit": self.fit},
+        }
+        without = {step: more for step, more in details.items() if not steps[step]}
+        idle = [Phrase("{}", Option(name)) for more in without.values() for name, value in more.items() if value]
+        if idle:
+            missing = [Phrase("{}", Option(step)) for step in without]
+            raise UsageError(
+                Phrase("without effect here: {}", Phrase.joined(", ", idle)), expected=Phrase.joined(" and ", missing)
+            )
+        if self.dimensions is not None and not self.fit:
+            raise UsageError(
+                Phrase("{} are fitted on texts", Option("dimensions", self.dimensions)),
+                hint=Phrase("name data sets with {}", Option("fit")),
+            )
+        require_scripts(self.keep_scripts)
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise ConfigError("unknown number format", where=Option("dtype", self.dtype), expected=" or ".join(DTYPES))
+
+
+def _convert(model: str, target: Path, wanted: _Wanted, show: Show, settings: dict[str, Any]) -> dict[str, Any]:
+    wanted.require_effect()
     require_new(target)
-    require_scripts(keep_scripts)
     folder = resolve_model(model, Path.cwd())
-    if to == "bi" and max_length is None:
-        _require_other_kind(folder, {"to": to, "pooling": pooling}, bool(trim_vocab or keep_layers))
-    names, specs = name_data([*trim_vocab, *held_out], settings)
-    context = Context(Recipe("convert", "convert", seed, specs, ()), Path.cwd(), {}, "cpu", show.progress, show.say)
-    split = len(trim_vocab)
-    head = {"task": to, "pooling": pooling, "max_length": max_length, "seed": seed} if to is not None else None
-    texts = {"texts": read_texts(context, names[:split]), "held_out": read_texts(context, names[split:])}
-    trim = {**texts, "scripts": keep_scripts, "min_count": min_count} if trim_vocab else None
-    with new_directory(target, model=model, to=to) as place:
-        asked = {"convert": head, "layers": keep_layers, "trim": trim}
-        reports = write_converted(folder, place, asked, show.say)
+    if wanted.to == "bi" and wanted.max_length is None:
+        _require_other_kind(folder, wanted)
+    if wanted.dimensions is not None:
+        _require_vectors(folder, wanted)
+    sets = (wanted.trim_vocab, wanted.held_out, wanted.fit)
+    names, specs = name_data([name for some in sets for name in some], settings)
+    context = Context(
+        Recipe("convert", "convert", wanted.seed, specs, ()), Path.cwd(), {}, "cpu", show.progress, show.say
+    )
+    left = iter(names)
+    trimmed, held_out, fit = (read_texts(context, list(islice(left, len(some)))) for some in sets)
+    vocabulary = {"texts": trimmed, "held_out": held_out, "scripts": wanted.keep_scripts, "min_count": wanted.min_count}
+    head = {"task": wanted.to, "pooling": wanted.pooling, "max_length": wanted.max_length, "seed": wanted.seed}
+    asked = {
+        "convert": head if wanted.to is not None else None,
+        "layers": wanted.keep_layers,
+        "trim": vocabulary if wanted.trim_vocab else None,
+        "dimensions": fitted(wanted.dimensions, fit),
+        "dtype": wanted.dtype,
+    }
+    with new_directory(target, model=model, to=wanted.to) as place:
+        reports = write_converted(folder, place, asked, context)
     return {**reports, "read": context.readings}
 
 
-def _require_other_kind(folder: Path, options: dict[str, Any], trimmed: bool) -> None:
+def _require_vectors(folder: Path, wanted: _Wanted) -> None:
+    """Refuse to cut the vectors of what has none."""
+    kind = "bi-encoder" if wanted.to == "bi" else "cross-encoder" if wanted.to else model_kind(folder)
+    if kind != "bi-encoder":
+        raise UsageError(
+            Phrase("a cross-encoder has no vectors to cut: {}", Option("dimensions", wanted.dimensions)),
+            where=None if wanted.to else folder,
+            hint=Phrase("name {}", Option("to", "bi")),
+        )
+
+
+def _require_other_kind(folder: Path, wanted: _Wanted) -> None:
     """Refuse to make a bi-encoder of one; a bare transformer has no vectors of its own yet."""
     if model_kind(folder) == "bi-encoder" and read_modules(folder):
+        options = {"to": wanted.to, "pooling": wanted.pooling}
         idle = [Phrase("{}", Option(name, value)) for name, value in options.items() if value is not None]
+        more = any(getattr(wanted, name) for name in _STEPS[1:])
         raise UsageError(
             Phrase("without effect here: {}", Phrase.joined(", ", idle)),
             where=folder,
             got="a bi-encoder already",
-            hint="leave it out" if trimmed else "name another task, or use the model as it is",
-        )
-
-
-def _require_effect(
-    to: str | None,
-    keep_layers: Sequence[int] | str,
-    trim_vocab: Sequence[str],
-    about_task: dict[str, Any],
-    about_vocabulary: dict[str, Any],
-) -> None:
-    """Refuse a conversion that would do nothing, and options that would have no effect on it."""
-    if to is None and not trim_vocab and not keep_layers:
-        ways = (Option("to"), Option("keep_layers"), Option("trim_vocab"))
-        raise UsageError("nothing to do", expected=Phrase("{}, {} or {}", *ways))
-    without = {**({} if to else about_task), **({} if trim_vocab else about_vocabulary)}
-    idle = [Phrase("{}", Option(name)) for name, value in without.items() if value]
-    if idle:
-        missing = ["to"] * (to is None) + ["trim_vocab"] * (not trim_vocab)
-        raise UsageError(
-            Phrase("without effect here: {}", Phrase.joined(", ", idle)),
-            expected=Phrase.joined(" and ", (Phrase("{}", Option(name)) for name in missing)),
+            hint="leave it out" if more else "name another task, or use the model as it is",
         )

@@ -62,6 +62,7 @@ def _torch(folder: Path, kind: str, device: str, budget: int | None, wanted: str
     from munjang.engine.loading import load_model
     from munjang.engine.torch_backend import TorchBackend
 
-    model = load_model(SentenceTransformer if kind == "bi-encoder" else CrossEncoder, folder, device)
+    # Whatever the weights are stored in: sums in half precision are slow on a CPU and inexact everywhere.
+    model = load_model(SentenceTransformer if kind == "bi-encoder" else CrossEncoder, folder, device).float()
     gains = wanted == "auto" and device.startswith("cuda") and torch.cuda.is_bf16_supported()
     return TorchBackend(model, device, budget, half=gains or wanted == "torch-bfloat16")

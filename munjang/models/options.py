@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,6 +12,8 @@ from munjang.models.pieces import require_scripts
 
 #: A rule in place of the numbers of layers.
 LAYER_RULE = r"^(first|even)-([1-9]\d?)$"
+Dtype = Literal["float16", "bfloat16", "float32"]
+DTYPES: tuple[str, ...] = get_args(Dtype)
 
 
 class MergeOptions(StageOptions):
@@ -66,6 +68,13 @@ class ConvertOptions(StageOptions):
     """What a new head or the vectors read, such as `mean` or `cls`; by default the model's own, else `mean`."""
     max_length: Annotated[int | None, Field(ge=8)] = None
     """Tokens; at most, and by default, the model's own limit."""
+    dimensions: Annotated[int | None, Field(ge=2)] = None
+    """Numbers of a vector, fewer than the model's: its vectors are cut to the principal directions of those of the `fit`
+    texts, by a module that is saved with it. For bi-encoders."""
+    fit: list[AnyRows] = Field(default_factory=list)
+    """Data sets on whose texts the directions are fitted."""
+    dtype: Dtype | None = None
+    """Number format of the weights: `float16` and `bfloat16` take half the disk of `float32`; by default as they are."""
 
     @property
     def produces(self) -> str:
@@ -86,4 +95,17 @@ class ConvertOptions(StageOptions):
         if not self.trim_vocab and (self.keep_scripts or self.held_out or self.min_count != 1):
             idle = (Option(name) for name in ("keep_scripts", "held_out", "min_count", "trim_vocab"))
             raise ValueError(Phrase("{}, {} and {} have no effect without {}", *idle))
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_fit(self) -> ConvertOptions:
+        fit, dimensions, to = Option("fit"), Option("dimensions"), Option("to", "bi")
+        if self.fit and self.dimensions is None:
+            raise ValueError(Phrase("{} has no effect without {}", fit, dimensions))
+        if self.dimensions is not None and not self.fit:
+            raise ValueError(Phrase("{} are fitted on texts: name them with {}", dimensions, fit))
+        if self.dimensions is not None and self.to != "bi":
+            raise ValueError(
+                Phrase("{} are those of vectors, which a cross-encoder has none of: set {}", dimensions, to)
+            )
         return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,9 @@ def special_ids(config: dict[str, Any]) -> dict[str, list[int]]:
     return {name: [i for i in value if type(i) is int] for name, value in lists.items()}
 
 
-def copy_around(folder: Path, out: Path, *, tokenizer: bool = False) -> tuple[str, ...]:
+def copy_around(
+    folder: Path, out: Path, *, tokenizer: bool = False, weights: Collection[Path] | None = None
+) -> tuple[str, ...]:
     """Copy a model's folder without the weights of its transformer; returns what was left out for good.
 
     Left out are files that hold the whole model in a form that is not cut here, such as exports and pickles.
@@ -113,8 +115,9 @@ def copy_around(folder: Path, out: Path, *, tokenizer: bool = False) -> tuple[st
         folder: of the source.
         out: of the target.
         tokenizer: copy the files of the vocabulary too.
+        weights: files that are written by the caller; by default those of the transformer.
     """
-    weights = set(weight_files(folder))
+    weights = weight_files(folder) if weights is None else weights
     left_out = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
@@ -145,7 +148,6 @@ def write_weights(folder: Path, out: Path, rows: VocabularyRows, kept: Sequence[
         Parameters of the whole model before and after, with those of later modules.
     """
     index = torch.tensor(kept)
-    sizes = {}
     for path in weight_files(folder):
         with safe_open(path, framework="pt") as source:
             tensors = {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118
@@ -153,15 +155,22 @@ def write_weights(folder: Path, out: Path, rows: VocabularyRows, kept: Sequence[
         for name, tensor in tensors.items():
             if rows.holds(name, tensor.shape):
                 tensors[name] = tensor[index].contiguous()
-            sizes[path.name] = sizes.get(path.name, 0) + tensors[name].nbytes
         save_file(tensors, out / path.relative_to(folder), metadata=metadata)
-    place = transformer_folder(out)
+    write_total_size(transformer_folder(out))
+    return _parameters(folder), _parameters(out)
+
+
+def write_total_size(place: Path) -> None:
+    """Say in the index of weights in several files, if there is one, how many bytes they are now."""
     for path in place.glob("*.safetensors.index.json"):
+        total = 0
+        for file in place.glob("*.safetensors"):
+            with safe_open(file, framework="pt") as stored:
+                total += sum(stored.get_tensor(name).nbytes for name in stored.keys())  # noqa: SIM118
         content = read_settings(path)
-        content["metadata"] = {**(content.get("metadata") or {}), "total_size": sum(sizes.values())}
+        content["metadata"] = {**(content.get("metadata") or {}), "total_size": total}
         content["metadata"].pop("total_parameters", None)
         _write(path, content)
-    return _parameters(folder), _parameters(out)
 
 
 def _parameters(folder: Path) -> int:

@@ -1,14 +1,15 @@
-"""The stage convert: a model for another task, with fewer layers, with a smaller vocabulary, or all of these."""
+"""The stage convert: a model for another task, with fewer layers, a smaller vocabulary, shorter vectors, other numbers."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from munjang.data.readers import ROLES
 from munjang.data.rows import sentences_of
+from munjang.models.folder import model_kind
 from munjang.models.options import ConvertOptions
 from munjang.models.record import RECORD_FILE
 from munjang.pipeline.stage import Context
@@ -16,8 +17,9 @@ from munjang.stages.inputs import MODEL_FOLDER, load_input_rows, model_folder
 
 #: Kinds of rows that hold texts.
 HOLD_TEXTS = tuple(kind for kind in ROLES if kind != "qrels")
-#: In the order in which they are taken: a head reads what all layers learnt, and texts are compared in the end.
-_STEPS = ("convert", "layers", "trim")
+#: In the order in which they are taken: a head reads what all layers learnt, texts are compared with the smaller model,
+#: and numbers are rounded once.
+_STEPS = ("convert", "layers", "trim", "dimensions", "dtype")
 
 
 def run_convert(options: ConvertOptions, context: Context, out: Path) -> dict[str, Any]:
@@ -33,8 +35,14 @@ def run_convert(options: ConvertOptions, context: Context, out: Path) -> dict[st
         }
     (out / MODEL_FOLDER).mkdir()
     folder = model_folder(context, options.model)
-    asked = {"convert": {**head, "seed": context.recipe.seed}, "layers": options.keep_layers, "trim": trim}
-    return write_converted(folder, out / MODEL_FOLDER, asked, context.say)
+    asked = {
+        "convert": {**head, "seed": context.recipe.seed},
+        "layers": options.keep_layers,
+        "trim": trim,
+        "dimensions": fitted(options.dimensions, read_texts(context, options.fit)),
+        "dtype": options.dtype,
+    }
+    return write_converted(folder, out / MODEL_FOLDER, asked, context)
 
 
 def read_texts(context: Context, values: Sequence[str]) -> list[str]:
@@ -42,30 +50,37 @@ def read_texts(context: Context, values: Sequence[str]) -> list[str]:
     return [text for value in values for text in sentences_of(load_input_rows(context, value, HOLD_TEXTS).rows)]
 
 
-def write_converted(folder: Path, place: Path, asked: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
-    """Convert, cut layers and trim, as far as each is asked for.
+def fitted(dimensions: int | None, texts: Sequence[str]) -> dict[str, Any] | None:
+    """What `write_converted` takes as `dimensions`; None where the vectors stay as they are."""
+    return None if dimensions is None else {"size": dimensions, "texts": list(dict.fromkeys(texts))}
+
+
+def write_converted(folder: Path, place: Path, asked: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Convert, cut layers, trim, shorten vectors and round, as far as each is asked for.
 
     Args:
         folder: of the model.
         place: folder to write into; new or empty.
         asked: arguments of `munjang.models.convert.convert` as `convert`, layers for
-            `munjang.models.layers.cut_layers` as `layers`, arguments of `munjang.models.trim.trim_vocabulary` as `trim`;
-            None for what stays.
-        say: prints a line for the user.
+            `munjang.models.layers.cut_layers` as `layers`, arguments of `munjang.models.trim.trim_vocabulary` as `trim`,
+            `fitted` as `dimensions`, the type for `munjang.models.dtypes.store_as` as `dtype`; None for what stays.
+        context: says what was done, shows progress, names the device.
 
     Returns:
-        The three reports under these names; None for what was not asked.
+        The reports under these names; None for what was not asked.
     """
     reports: dict[str, Any] = dict.fromkeys(_STEPS)
     steps = [name for name in _STEPS if asked.get(name)]
     source = folder
+    if asked.get("dimensions"):
+        _require_fit(folder, asked)
     for name in steps:
         # Hidden, so that it is no part of what is committed.
         target = place if name == steps[-1] else place / f".{name}"
-        report = _step(name, folder, target, asked[name])
+        report = _step(name, folder, target, asked[name], context)
         reports[name] = report.as_dict()
         for line in report.sentences():
-            say(f"  {line}")
+            context.say(f"  {line}")
         folder = target
     for name in steps:
         shutil.rmtree(place / f".{name}", ignore_errors=True)
@@ -74,7 +89,15 @@ def write_converted(folder: Path, place: Path, asked: Mapping[str, Any], say: Ca
     return reports
 
 
-def _step(name: str, folder: Path, target: Path, asked: Any) -> Any:
+def _require_fit(folder: Path, asked: Mapping[str, Any]) -> None:
+    """Find a cut of the vectors that cannot be made before any step; a new bi-encoder has vectors of its tokens' size."""
+    from munjang.models.dimensions import require_fit
+
+    if model_kind(folder) == "bi-encoder" or not asked.get("convert"):
+        require_fit(folder, asked["dimensions"]["size"], len(asked["dimensions"]["texts"]))
+
+
+def _step(name: str, folder: Path, target: Path, asked: Any, context: Context) -> Any:
     if name == "convert":
         from munjang.models.convert import convert
 
@@ -83,6 +106,15 @@ def _step(name: str, folder: Path, target: Path, asked: Any) -> Any:
         from munjang.models.layers import cut_layers
 
         return cut_layers(folder, target, asked)
-    from munjang.models.trim import trim_vocabulary
+    if name == "trim":
+        from munjang.models.trim import trim_vocabulary
 
-    return trim_vocabulary(folder, target, **asked)
+        return trim_vocabulary(folder, target, **asked)
+    if name == "dimensions":
+        from munjang.models.dimensions import cut_dimensions
+
+        progress = context.progress(f"vectors of {len(asked['texts']):,} texts")
+        return cut_dimensions(folder, target, **asked, device=context.device, progress=progress)
+    from munjang.models.dtypes import store_as
+
+    return store_as(folder, target, asked)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from munjang.engine.encoder import normalise
 from munjang.errors import ConfigError, DataError, Option, Phrase
 from munjang.models.checks import lint_model
+from munjang.models.dimensions import principal_directions
 from munjang.train.examples import TrainRows
 from munjang.train.objectives import DISTILLING
 from munjang.train.options import TrainBiOptions
@@ -150,8 +151,7 @@ def reduced(sets: Sequence[TrainRows], size: int) -> list[TrainRows]:
             expected=f"at least {size:,}",
             got=f"{len(every):,}",
         )
-    products = every.T.astype(np.float64) @ every
-    axes = np.linalg.eigh(products)[1][:, ::-1][:, :size].astype(np.float32)
+    axes = principal_directions(every)[0][:, :size].astype(np.float32)
     return [one if one.vectors is None else replace(one, vectors=normalise(one.vectors @ axes)) for one in sets]
 
 

@@ -440,7 +440,10 @@ def test_python_m_munjang_is_the_command() -> None:
             ["--baseline must be one of a", "evaluate --help"],
         ),
         (["index", "build"], ["name at least one file or data set of texts"]),
-        (["convert", "m"], ["expected: --to, --keep-layers or --trim-vocab", "run: munjang convert --help"]),
+        (
+            ["convert", "m"],
+            ["expected: --to, --keep-layers, --trim-vocab, --dimensions or --dtype", "run: munjang convert --help"],
+        ),
         (["convert", "m", "--to", "sts", "--min-count", "2"], ["without effect here: --min-count"]),
         (["doctor", "pairs.tsv", "--scale", "0", "5", "--columns.word", "A"], ["have roles", "got: word"]),
         (["doctor", "cut.tsv", "--scale", "0", "5"], ["--encoding cp949"]),

@@ -93,10 +93,53 @@ def test_both_at_once_are_one_folder(run: Run, tiny_bi: Path, tmp_path: Path) ->
     assert SentenceTransformer(str(tmp_path / "back"), device="cpu").max_seq_length == 32
 
 
+def test_vectors_are_cut_by_what_texts_need(run: Run, tiny_bi: Path, tiny_cross: Path, tmp_path: Path) -> None:
+    texts = tmp_path / "few.txt"
+    texts.write_text("환불은 언제 되나요?\n배송이 늦어요\n", encoding="utf-8")
+    arguments = ["convert", tiny_bi, "--dimensions", "8", "--dtype", "float16", "--out", "short", "--fit"]
+    status, printed, _ = run(*arguments, "support:train", texts, "--json")
+    report = json.loads(printed)
+    assert (status, report["dimensions"]["before"], report["dimensions"]["after"]) == (0, 32, 8)
+    assert report["dimensions"]["texts"] == 301
+    assert [one["kept"] for one in report["read"]] == [150, 2]
+    model = SentenceTransformer(str(tmp_path / "short"), device="cpu")
+    assert model.encode(["배송"]).shape == (1, 8)
+    assert {str(p.dtype) for p in model.parameters()} == {"torch.float16"}
+    assert damage(tmp_path / "short") is None
+    status, _, errors = run("convert", tiny_bi, "--dimensions", "3", "--out", "less", "--fit", texts)
+    assert status == 65
+    assert "too few texts" in errors
+    assert "--fit" in errors
+    status, _, errors = run("convert", tiny_cross, "--dimensions", "8", "--out", "less", "--fit", "support:dev")
+    assert status == 2
+    assert "a cross-encoder has no vectors to cut" in errors
+    assert not (tmp_path / "less").exists()
+    status, _, errors = run(
+        "convert", tiny_cross, "--to", "bi", "--dimensions", "8", "--out", "bi", "--fit", "support:dev"
+    )
+    assert status == 0, errors
+    assert "of the variance stays" in errors
+    assert SentenceTransformer(str(tmp_path / "bi"), device="cpu").encode(["배송"]).shape == (1, 8)
+
+
+def test_numbers_are_rounded_last(run: Run, tiny_bi: Path, tmp_path: Path) -> None:
+    status, printed, errors = run("convert", tiny_bi, "--to", "sts", "--dtype", "float16", "--out", "half", "--json")
+    report = json.loads(printed)
+    assert (status, report["dtype"]["dtype"], report["dtype"]["changed"]) == (0, "float16", report["dtype"]["tensors"])
+    assert report["convert"]["task"] == cross_task(tmp_path / "half") == "sts"
+    assert damage(tmp_path / "half") is None
+    whole = CrossEncoder(str(tmp_path / "half"), device="cpu")
+    assert {str(p.dtype) for p in whole.parameters()} == {"torch.float16"}
+    status, _, errors = run("convert", tiny_bi, "--dtype", "bfloat16", "--out", "brain")
+    assert status == 0
+    assert "tensors became bfloat16" in errors
+    assert "largest rounding error" in errors
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (["MODEL", "--out", "o"], 2, ["nothing to do", "--to, --keep-layers or --trim-vocab"]),
+        (["MODEL", "--out", "o"], 2, ["nothing to do", "--to, --keep-layers, --trim-vocab, --dimensions or --dtype"]),
         (["MODEL", "--to", "sts"], 2, ["--out"]),
         (
             ["MODEL", "--keep-layers", "0", "5", "--out", "o"],
@@ -122,6 +165,22 @@ def test_both_at_once_are_one_folder(run: Run, tiny_bi: Path, tmp_path: Path) ->
             ["without effect here: --pooling"],
         ),
         (["MODEL", "--to", "sts", "--out", "o", "--scale", "0", "5"], 2, ["without effect here: --scale"]),
+        (["MODEL", "--dtype", "int8", "--out", "o"], 2, ["--dtype"]),
+        (["MODEL", "--dtype", "float16", "--out", "o", "--fit", "support:dev"], 2, ["without effect here: --fit"]),
+        (["MODEL", "--dimensions", "8", "--out", "o"], 2, ["--dimensions 8 are fitted on texts", "with --fit"]),
+        (["MODEL", "--dimensions", "1", "--fit", "support:dev", "--out", "o"], 2, ["--dimensions"]),
+        (
+            ["MODEL", "--dimensions", "32", "--fit", "support:dev", "--out", "o"],
+            78,
+            ["no longer than that", "--dimensions 32", "1 to 31"],
+        ),
+        (
+            ["MODEL", "--to", "sts", "--dimensions", "8", "--fit", "support:dev", "--out", "o"],
+            2,
+            ["a cross-encoder has no vectors to cut: --dimensions 8", "--to bi"],
+        ),
+        (["MODEL", "--dimensions", "8", "--fit", "gone.txt", "--out", "o"], 66, ["gone.txt"]),
+        (["MODEL", "--dtype", "float16", "--out", "o", "--pooling", "cls"], 2, ["without effect here: --pooling"]),
         (["MODEL", "--to", "sts", "--out", "o", "--pooling", "median"], 78, ["unknown pooling", "mean", "median"]),
         (["MODEL", "--to", "sts", "--out", "o", "--max-length", "3"], 2, ["--max-length"]),
         (["MODEL", "--trim-vocab", "support:dev", "--out", "o", "--min-count", "0"], 2, ["--min-count"]),
@@ -175,6 +234,9 @@ def test_the_function_refuses_what_the_command_refuses(tiny_bi: Path, tmp_path: 
         api.convert(str(tiny_bi), tmp_path / "out", to="sentiment")
     assert caught.value.expected == "sts or nli or ranking or bi"
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ConfigError) as caught:
+        api.convert(str(tiny_bi), tmp_path / "out", dtype="half")
+    assert caught.value.expected == "float16 or bfloat16 or float32"
     report = api.convert(str(tiny_bi), tmp_path / "out", to="sts", max_length=40)
     assert report["trim"] is None
     assert report["convert"]["max_length"] == 40
