@@ -13,12 +13,13 @@ from munjang.config.recipe import Recipe
 from munjang.errors import ConfigError, Option, Phrase, UsageError
 from munjang.files import new_directory
 from munjang.models.folder import model_kind, read_modules
-from munjang.models.options import DTYPES
+from munjang.models.options import DTYPES, best_count
 from munjang.models.pieces import require_scripts
 from munjang.models.source import resolve_model
 from munjang.pipeline.stage import Context
 from munjang.progress import QUIET, Show
 from munjang.stages.converting import fitted, read_texts, write_converted
+from munjang.stages.layer_search import kept_layers
 
 #: Options that each ask for something by themselves.
 _STEPS = ("to", "keep_layers", "trim_vocab", "dimensions", "dtype")
@@ -30,6 +31,7 @@ def convert(
     *,
     to: str | None = None,
     keep_layers: Sequence[int] | str = (),
+    dev: str | None = None,
     trim_vocab: Sequence[str] = (),
     keep_scripts: Sequence[str] = (),
     held_out: Sequence[str] = (),
@@ -50,7 +52,9 @@ def convert(
         model: `bundled:e5-small`, a folder, or an id of the hub.
         out: must not exist yet.
         to: `sts`, `nli`, `ranking` or `bi`; see `munjang.models.convert`.
-        keep_layers: numbers from 0, or a rule such as `even-4`; see `munjang.models.layers.which_layers`.
+        keep_layers: numbers from 0, or a rule such as `even-4`; see `munjang.models.layers.which_layers`; or `best-4`, which
+            `dev` decides.
+        dev: data set that decides; see `munjang.stages.layer_search`.
         trim_vocab: data sets that name the pieces to keep; see `munjang.models.trim`.
         keep_scripts: of which all pieces stay besides, such as `hangul`.
         held_out: data sets on which is measured what the trimming covers.
@@ -74,7 +78,7 @@ def convert(
             not be the same where it must be; then nothing is written.
     """
     wanted = _Wanted(
-        to, keep_layers, trim_vocab, keep_scripts, held_out, min_count, pooling, max_length, dimensions, fit, dtype, seed
+        to, keep_layers, dev, trim_vocab, keep_scripts, held_out, min_count, pooling, max_length, dimensions, fit, dtype, seed
     )  # fmt: skip
     return _convert(model, Path(out), wanted, show, settings)
 
@@ -84,6 +88,7 @@ class _Wanted(NamedTuple):
 
     to: str | None
     keep_layers: Sequence[int] | str
+    dev: str | None
     trim_vocab: Sequence[str]
     keep_scripts: Sequence[str]
     held_out: Sequence[str]
@@ -122,6 +127,12 @@ class _Wanted(NamedTuple):
                 Phrase("{} are fitted on texts", Option("dimensions", self.dimensions)),
                 hint=Phrase("name data sets with {}", Option("fit")),
             )
+        if (best_count(self.keep_layers) is None) != (self.dev is None):
+            given = Option("keep_layers", "best-4") if self.dev else Option("dev")
+            raise UsageError(
+                Phrase("{} and {} go together", Option("keep_layers", "best-4"), Option("dev")),
+                hint=Phrase("name {} as well: rows decide which layers stay", given),
+            )
         require_scripts(self.keep_scripts)
         if self.dtype is not None and self.dtype not in DTYPES:
             raise ConfigError("unknown number format", where=Option("dtype", self.dtype), expected=" or ".join(DTYPES))
@@ -135,18 +146,20 @@ def _convert(model: str, target: Path, wanted: _Wanted, show: Show, settings: di
         _require_other_kind(folder, wanted)
     if wanted.dimensions is not None:
         _require_vectors(folder, wanted)
-    sets = (wanted.trim_vocab, wanted.held_out, wanted.fit)
+    sets = (wanted.trim_vocab, wanted.held_out, wanted.fit, [wanted.dev] if wanted.dev else [])
     names, specs = name_data([name for some in sets for name in some], settings)
     context = Context(
         Recipe("convert", "convert", wanted.seed, specs, ()), Path.cwd(), {}, "cpu", show.progress, show.say
     )
     left = iter(names)
-    trimmed, held_out, fit = (read_texts(context, list(islice(left, len(some)))) for some in sets)
+    trimmed, held_out, fit = (read_texts(context, list(islice(left, len(some)))) for some in sets[:3])
+    layers, search = kept_layers(folder, wanted.keep_layers, next(left, None), context)
     vocabulary = {"texts": trimmed, "held_out": held_out, "scripts": wanted.keep_scripts, "min_count": wanted.min_count}
     head = {"task": wanted.to, "pooling": wanted.pooling, "max_length": wanted.max_length, "seed": wanted.seed}
     asked = {
         "convert": head if wanted.to is not None else None,
-        "layers": wanted.keep_layers,
+        "layers": layers,
+        "search": search,
         "trim": vocabulary if wanted.trim_vocab else None,
         "dimensions": fitted(wanted.dimensions, fit),
         "dtype": wanted.dtype,

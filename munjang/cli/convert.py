@@ -21,7 +21,9 @@ class Smaller:
     """What makes a model smaller."""
 
     keep_layers: Annotated[list[str] | None, _LIST] = None
-    """Layers that stay, such as 0 4 7 11; or even-4, four from the first to the last; or first-4."""
+    """Layers that stay, such as 0 4 7 11; or even-4, four from the first to the last; or first-4; or best-4, by --dev."""
+    dev: str | None = None
+    """Rows that decide which layers best-4 and its like keep; never a test split."""
     trim_vocab: Annotated[list[str] | None, _LIST] = None
     """Data sets whose pieces the vocabulary keeps: catalogue names or files."""
     keep_scripts: Annotated[list[str] | None, _LIST] = None

@@ -55,6 +55,20 @@ class LayersReport:
         return lines
 
 
+def layer_list(body: Any) -> Any:
+    """The list of a transformer's layers in memory, a `torch.nn.ModuleList`; empty where there is none.
+
+    Args:
+        body: such as a `BertModel`.
+    """
+    from torch import nn
+
+    lists = [module for module in body.modules() if isinstance(module, nn.ModuleList)]
+    wanted = getattr(body.config, "num_hidden_layers", None)
+    # Of a model whose configuration does not count them, the first list of several modules.
+    return next((m for m in lists if (len(m) == wanted if wanted else len(m) > 1)), nn.ModuleList())
+
+
 def which_layers(wanted: Sequence[int] | str, total: int) -> list[int]:
     """The numbers of the layers to keep, in order.
 
@@ -69,7 +83,7 @@ def which_layers(wanted: Sequence[int] | str, total: int) -> list[int]:
     """
     if isinstance(wanted, str):
         rule = re.fullmatch(LAYER_RULE, wanted)
-        if rule is None or int(rule[2]) > total:
+        if rule is None or rule[1] == "best" or int(rule[2]) > total:
             raise ConfigError(
                 "these layers cannot be kept",
                 where=Option("keep_layers", wanted),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
@@ -11,9 +12,16 @@ from munjang.errors import ConfigError, Option, Phrase
 from munjang.models.pieces import require_scripts
 
 #: A rule in place of the numbers of layers.
-LAYER_RULE = r"^(first|even)-([1-9]\d?)$"
+LAYER_RULE = r"^(first|even|best)-([1-9]\d?)$"
 Dtype = Literal["float16", "bfloat16", "float32"]
 DTYPES: tuple[str, ...] = get_args(Dtype)
+
+
+def best_count(layers: object) -> int | None:
+    """N of the rule `best-N`, which dev decides; None of all else."""
+    return (
+        int(layers[5:]) if isinstance(layers, str) and re.fullmatch(LAYER_RULE, layers) and layers[0] == "b" else None
+    )
 
 
 class MergeOptions(StageOptions):
@@ -55,7 +63,10 @@ class ConvertOptions(StageOptions):
     something of the new task."""
     keep_layers: list[Annotated[int, Field(ge=0)]] | Annotated[str, Field(pattern=LAYER_RULE)] | None = None
     """Layers that stay, counted from 0 at the input, such as [0, 4, 7, 11]; or a rule: `even-4` takes four from the first
-    to the last, `first-4` the four at the input. By default all. What is cut is to be trained again, as by `distil`."""
+    to the last, `first-4` the four at the input, and `best-4` drops the layers one after the other without which `dev`
+    is best. By default all. What is cut is to be trained again, as by `distil`."""
+    dev: TrainingRows | None = None
+    """Rows that decide which layers `best-4` and its like keep; never a test split."""
     trim_vocab: list[AnyRows] = Field(default_factory=list)
     """Data sets whose pieces the vocabulary keeps; without any it stays whole."""
     keep_scripts: list[str] = Field(default_factory=list)
@@ -89,6 +100,13 @@ class ConvertOptions(StageOptions):
         except ConfigError as error:
             raise ValueError(error.sentence()) from None
         return value
+
+    @model_validator(mode="after")
+    def _dev_decides(self) -> ConvertOptions:
+        if (best_count(self.keep_layers) is None) != (self.dev is None):
+            rule = Option("keep_layers", "best-4")
+            raise ValueError(Phrase("{} and {} go together: rows that decide which layers stay", rule, Option("dev")))
+        return self
 
     @model_validator(mode="after")
     def _something_to_trim(self) -> ConvertOptions:

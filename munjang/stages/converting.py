@@ -14,6 +14,7 @@ from munjang.models.options import ConvertOptions
 from munjang.models.record import RECORD_FILE
 from munjang.pipeline.stage import Context
 from munjang.stages.inputs import MODEL_FOLDER, load_input_rows, model_folder
+from munjang.stages.layer_search import kept_layers
 
 #: Kinds of rows that hold texts.
 HOLD_TEXTS = tuple(kind for kind in ROLES if kind != "qrels")
@@ -35,9 +36,11 @@ def run_convert(options: ConvertOptions, context: Context, out: Path) -> dict[st
         }
     (out / MODEL_FOLDER).mkdir()
     folder = model_folder(context, options.model)
+    layers, search = kept_layers(folder, options.keep_layers, options.dev, context)
     asked = {
         "convert": {**head, "seed": context.recipe.seed},
-        "layers": options.keep_layers,
+        "layers": layers,
+        "search": search,
         "trim": trim,
         "dimensions": fitted(options.dimensions, read_texts(context, options.fit)),
         "dtype": options.dtype,
@@ -62,7 +65,8 @@ def write_converted(folder: Path, place: Path, asked: Mapping[str, Any], context
         folder: of the model.
         place: folder to write into; new or empty.
         asked: arguments of `munjang.models.convert.convert` as `convert`, layers for
-            `munjang.models.layers.cut_layers` as `layers`, arguments of `munjang.models.trim.trim_vocabulary` as `trim`,
+            `munjang.models.layers.cut_layers` as `layers` and how they were found as `search`, arguments of
+            `munjang.models.trim.trim_vocabulary` as `trim`,
             `fitted` as `dimensions`, the type for `munjang.models.dtypes.store_as` as `dtype`; None for what stays.
         context: says what was done, shows progress, names the device.
 
@@ -82,6 +86,8 @@ def write_converted(folder: Path, place: Path, asked: Mapping[str, Any], context
         for line in report.sentences():
             context.say(f"  {line}")
         folder = target
+    if asked.get("search"):
+        reports["layers"]["search"] = asked["search"]
     for name in steps:
         shutil.rmtree(place / f".{name}", ignore_errors=True)
     if (source / RECORD_FILE).is_file():

@@ -32,7 +32,11 @@ class Dev:
 
     def __call__(self, folder: Path) -> float | None:
         """What a model reaches, x 100; None where its outputs do not differ."""
-        return dev_of_encoder(Encoder(folder, self._device, cache=True), self._rows.kind, self._rows.rows)
+        return self.of(Encoder(folder, self._device, cache=True))
+
+    def of(self, encoder: Encoder) -> float | None:
+        """The same of a model in memory."""
+        return dev_of_encoder(encoder, self._rows.kind, self._rows.rows)
 
 
 class DevRows(NamedTuple):

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from munjang.errors import missing_extra
+from munjang.models.layers import layer_list
 from munjang.train.options import Lora, TrainOptions, fewer_layers
 from munjang.train.packing import pack, unpack
 from munjang.train.vocabulary import keep_used_rows, restore_all_rows, word_embedding
@@ -85,10 +86,7 @@ def _nothing() -> None:
 
 def _freeze_layers(body: Any, options: TrainOptions) -> None:
     """Keep the lowest layers, and all that lies below them, as they are."""
-    lists = [module for module in body.modules() if isinstance(module, nn.ModuleList)]
-    wanted = getattr(body.config, "num_hidden_layers", None)
-    # Of a model whose configuration does not count them, the first list of several modules.
-    layers = next((m for m in lists if (len(m) == wanted if wanted else len(m) > 1)), nn.ModuleList())
+    layers = layer_list(body)
     if options.freeze_layers > len(layers):
         raise fewer_layers(options, len(layers))
     embeddings = getattr(body, "embeddings", None) or body.get_input_embeddings()

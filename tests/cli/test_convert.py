@@ -59,6 +59,28 @@ def test_a_bi_encoder_is_not_made_one_again(more: list[str], hint: str, run: Run
     assert run("convert", tiny_bi, "--to", "bi", "--max-length", "32", "--out", "shorter")[0] == 0
 
 
+def test_dev_decides_which_layer_stays(run: Run, tiny_bi: Path, tmp_path: Path) -> None:
+    from munjang.config.recipe import DataSpec
+    from munjang.data.catalog import SAMPLE_FOLDER
+    from munjang.data.load import load_rows
+    from munjang.engine.encoder import Encoder
+    from munjang.evaluate.dev import dev_of_encoder
+
+    status, printed, said = run(
+        "convert", tiny_bi, "--keep-layers", "best-1", "--dev", "support:dev", "--out", "best", "--json"
+    )
+    report = json.loads(printed)["layers"]
+    rows = load_rows(DataSpec(source="support:dev"), ("scored-pairs",), SAMPLE_FOLDER).rows
+    scores = {}
+    for layer in ("0", "1"):
+        assert run("convert", tiny_bi, "--keep-layers", layer, "--out", f"only-{layer}")[0] == 0
+        scores[int(layer)] = dev_of_encoder(Encoder(tmp_path / f"only-{layer}"), "scored-pairs", rows)
+    best = max(scores, key=scores.__getitem__)
+    assert (status, report["kept"]) == (0, [best])
+    assert report["search"] == [{"dropped": 1 - best, "dev": pytest.approx(scores[best], abs=1e-3)}]
+    assert f"without layer {1 - best}" in said
+
+
 def test_a_student_of_one_layer_with_a_smaller_vocabulary(run: Run, tiny_bi: Path, tmp_path: Path) -> None:
     status, printed, _ = run(
         "convert", tiny_bi, "--keep-layers", "1", "--trim-vocab", "support:train", "--out", "student", "--json"
@@ -147,6 +169,9 @@ def test_numbers_are_rounded_last(run: Run, tiny_bi: Path, tmp_path: Path) -> No
             ["--keep-layers '0 5'", "distinct numbers from 0 to 1"],
         ),
         (["MODEL", "--keep-layers", "every-2", "--out", "o"], 78, ["--keep-layers every-2", "first-N or even-N"]),
+        (["MODEL", "--keep-layers", "best-1", "--out", "o"], 2, ["--keep-layers best-4 and --dev go together"]),
+        (["MODEL", "--keep-layers", "0", "--dev", "support:dev", "--out", "o"], 2, ["go together"]),
+        (["MODEL", "--keep-layers", "best-2", "--dev", "support:dev", "--out", "o"], 65, ["no layer to drop"]),
         (["--to", "sts", "--out", "o"], 2, ["MODEL"]),
         (["MODEL", "--to", "sentiment", "--out", "o"], 2, ["--to"]),
         (
