@@ -78,7 +78,7 @@ def test_the_recipe_holds_what_was_asked_for(run: Run, tiny_bi: Path, tmp_path: 
     assert [Path(spec.source) for spec in recipe.data.values()] == [tmp_path / "texts.txt"]
     cut, trained, measured = stages["convert-even-1"], stages["train-even-1"], stages["plan"]
     assert (cut.trim_vocab, cut.keep_scripts, cut.keep_layers) == (["data:texts.txt"], ["digits"], "even-1")
-    assert (trained.objective, trained.dev, trained.exclude) == ("distil", "support:dev", ["support-parallel"])
+    assert (trained.objective, trained.dev, trained.exclude) == ("distil", ["support:dev", "support-parallel"], [])
     assert measured.students == {"whole": "stage:convert-whole", "even-1": "stage:train-even-1"}
     report = json.loads(printed)
     assert list(report["models"][0]["dev_by_set"]) == ["support:dev", "support-parallel"]
