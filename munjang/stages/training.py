@@ -243,7 +243,7 @@ def _rows(options: TrainOptions, context: Context, cross: bool) -> tuple[list[Tr
                 where=where,
                 got=f"{len(read.rows)} rows",
             )
-        sets.append(TrainRows(one.data, read.kind, kept, objective, one.repeat))
+        sets.append(TrainRows(one.data, read.kind, kept, objective, one.repeat, one.tolerance))
     if excluded:
         context.say(f"  {excluded:,} of {total:,} training rows share a sentence with dev or an excluded set: left out")
     return sets, dev, excluded

@@ -82,7 +82,7 @@ class BiTask:
             return make_distil(one.objective.name, self.model, options, one.vectors.shape[1])
         if one.objective.name == "tsdae":
             return DenoisingDecoder(self.model, self.features, prompt)
-        return make_loss(one.objective.name, self.model, options)
+        return make_loss(one.objective.name, self.model, options, one.tolerance)
 
     def truncated_texts(self) -> set[str]:
         """Those of which the model does not read the end."""

@@ -40,6 +40,8 @@ class TrainRows:
     rows: list[Any]
     objective: Objective
     repeat: int = 1
+    tolerance: float = 0.0
+    """See `munjang.train.options.TrainSet.tolerance`."""
     vectors: np.ndarray | None = None
     """Of a distillation: a teacher's vector for each example before repetition, float32 (n, d)."""
 

@@ -135,18 +135,41 @@ def _of_sides(defined: nn.Module) -> Loss:
     return loss
 
 
-def make_loss(name: str, model: SentenceTransformer, options: TrainBiOptions) -> Loss:
+def ranking(scale: float, tolerance: float) -> Loss:
+    """CoSENT over the pairs of pairs whose scores differ by more than a tolerance: log(1 + sum of exp(cosine of the lower -
+    cosine of the higher)), times the scale.
+
+    Args:
+        scale: what cosines are multiplied with. tolerance: on the scale of `targets`.
+    """
+
+    def loss(vectors: Tensor, texts: Tensor, targets: Tensor | None) -> Tensor:
+        found = scale * _cosines(vectors)[:, 0]
+        ordered = targets[:, None] + tolerance < targets[None, :]
+        gaps = (found[:, None] - found[None, :])[ordered]
+        return torch.logsumexp(torch.cat([gaps.new_zeros(1), gaps]), dim=0)
+
+    return loss
+
+
+def make_loss(name: str, model: SentenceTransformer, options: TrainBiOptions, tolerance: float = 0.0) -> Loss:
     """The loss behind the name of an objective, at all dimensions that `options.matryoshka` asks for.
 
     A loss that is a module holds weights that are trained along.
+
+    Args:
+        name: of the objective. model: the bi-encoder. options: of the training.
+        tolerance: of `cosent`; see `munjang.train.options.TrainSet`.
     """
     whole = int(model.get_embedding_dimension() or 0)
     sizes = sorted({whole, *options.matryoshka}, reverse=True)
-    losses = {size: _loss(name, size, model, options) for size in sizes}
+    losses = {size: _loss(name, size, model, options, tolerance) for size in sizes}
     return losses[whole] if len(sizes) == 1 else Matryoshka(losses)
 
 
-def _loss(name: str, dimension: int, model: SentenceTransformer, options: TrainBiOptions) -> Loss:
+def _loss(name: str, dimension: int, model: SentenceTransformer, options: TrainBiOptions, tolerance: float) -> Loss:
+    if name == "cosent" and tolerance:
+        return ranking(options.similarity_scale, tolerance)
     if name == "softmax":
         return SoftmaxHead(dimension).to(model.device)
     if name in ("mnrl", "simcse"):

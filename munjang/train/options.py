@@ -57,6 +57,9 @@ class TrainSet(Frozen):
     """How to learn from it; by default the stage's `objective`, else the first that takes such rows."""
     repeat: int = Field(default=1, ge=1, le=1000)
     """How often a pass shows it: unweighted, few gold pairs drown in many silver ones."""
+    tolerance: float = Field(default=0.0, ge=0, lt=1)
+    """Difference of two scores, on 0..1, up to which `cosent` asks for no order, such as 0.1 for silver labels. People give
+    the same score to many pairs; a model never does, and its noise would be learnt as a ranking."""
 
     @model_validator(mode="before")
     @classmethod
@@ -167,6 +170,14 @@ class TrainOptions(StageOptions):
                 one = self.train[number]
                 where = self.option(f"train[{number}]", one.data)
                 chosen[number] = choose_objective(known, found.kind, one.objective or self.objective, where)
+        for number, objective in chosen.items():
+            if self.train[number].tolerance and objective.name != "cosent":
+                raise ConfigError(
+                    Phrase("{} has no effect: it is for the objective cosent", Option("tolerance")),
+                    where=self.option(f"train[{number}]", self.train[number].data),
+                    got=objective.name,
+                    hint=Phrase("leave out {}", Option("tolerance")),
+                )
         if chosen:
             names = {self.train[number].data: objective for number, objective in chosen.items()}
             task = common_task(names, self.option("train"))

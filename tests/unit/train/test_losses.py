@@ -190,3 +190,19 @@ def test_scores_and_classes() -> None:
     assert cross_losses.binary_cross_entropy(logits, mask, targets).item() == pytest.approx(expected)
     three = torch.tensor([[0.0, 0.0, 0.0]])
     assert cross_losses.cross_entropy(three, mask[:1], torch.tensor([2])).item() == pytest.approx(math.log(3))
+
+
+def test_scores_within_the_tolerance_have_no_order() -> None:
+    scores = torch.tensor([0.0, 0.05, 0.5, 0.58])
+    vectors = torch.randn(4, 2, D, generator=torch.Generator().manual_seed(3), requires_grad=True)
+    apart = make_loss("cosent", MODEL, options(), 0.1)(vectors, full(vectors), scores)
+    cosines = 20 * torch.nn.functional.cosine_similarity(vectors[:, 0], vectors[:, 1])
+    gaps = [cosines[i] - cosines[j] for i in (0, 1) for j in (2, 3)]
+    assert torch.allclose(apart, torch.log(1 + torch.stack(gaps).exp().sum()), atol=1e-5)
+    strict = make_loss("cosent", MODEL, options())(vectors, full(vectors), scores)
+    none = make_loss("cosent", MODEL, options(), 1e-9)(vectors, full(vectors), scores)
+    assert torch.allclose(strict, none, atol=1e-5)
+    nothing = make_loss("cosent", MODEL, options(), 0.6)(vectors, full(vectors), scores)
+    nothing.backward()
+    assert float(nothing) == 0
+    assert float(vectors.grad.abs().max()) == 0
