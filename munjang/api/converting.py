@@ -13,12 +13,12 @@ from munjang.config.recipe import Recipe
 from munjang.errors import ConfigError, Option, Phrase, UsageError
 from munjang.files import new_directory
 from munjang.models.folder import model_kind, read_modules
-from munjang.models.options import DTYPES, best_count
+from munjang.models.options import DTYPES, TARGETS, best_count
 from munjang.models.pieces import require_scripts
 from munjang.models.source import resolve_model
 from munjang.pipeline.stage import Context
 from munjang.progress import QUIET, Show
-from munjang.stages.converting import fitted, read_texts, write_converted
+from munjang.stages.converting import asked_of, read_texts, write_converted
 from munjang.stages.layer_search import kept_layers
 
 #: Options that each ask for something by themselves.
@@ -51,7 +51,7 @@ def convert(
     Args:
         model: `bundled:e5-small`, a folder, or an id of the hub.
         out: must not exist yet.
-        to: `sts`, `nli`, `ranking` or `bi`; see `munjang.models.convert`.
+        to: `sts`, `nli`, `ranking` or `bi`, see `munjang.models.convert`; or `static`, see `munjang.models.static`.
         keep_layers: numbers from 0, or a rule such as `even-4`; see `munjang.models.layers.which_layers`; or `best-4`, which
             `dev` decides.
         dev: data set that decides; see `munjang.stages.layer_search`.
@@ -61,15 +61,15 @@ def convert(
         min_count: how often a piece must occur in `trim_vocab`.
         pooling: of a new head or of the vectors; by default the model's own, else `mean`.
         max_length: tokens; at most, and by default, the model's own limit.
-        dimensions: numbers of a vector, fewer than now; see `munjang.models.dimensions`.
-        fit: data sets on whose texts these are fitted.
+        dimensions: numbers of a vector, fewer than now; see `munjang.models.dimensions`. Of a static model by default 256.
+        fit: data sets on whose texts these are fitted; for a static model those in which its pieces are counted.
         dtype: of the weights, `float16`, `bfloat16` or `float32`; see `munjang.models.dtypes`.
         seed: of a new head.
         show: how to tell about progress.
         settings: how to read paths, such as `scale=(0, 5)`.
 
     Returns:
-        `convert`, `layers`, `trim`, `dimensions` and `dtype`, the reports of these (None for what was not asked), and `read`,
+        The reports of `convert`, `layers`, `trim`, `static`, `dimensions` and `dtype` (None for what was not asked), and `read`,
         one entry a data set.
 
     Raises:
@@ -113,8 +113,9 @@ class _Wanted(NamedTuple):
                 "held_out": self.held_out,
                 "min_count": self.min_count != 1,
             },
-            "dimensions": {"fit": self.fit},
         }
+        if self.to != "static":
+            details["dimensions"] = {"fit": self.fit}
         without = {step: more for step, more in details.items() if not steps[step]}
         idle = [Phrase("{}", Option(name)) for more in without.values() for name, value in more.items() if value]
         if idle:
@@ -122,7 +123,13 @@ class _Wanted(NamedTuple):
             raise UsageError(
                 Phrase("without effect here: {}", Phrase.joined(", ", idle)), expected=Phrase.joined(" and ", missing)
             )
-        if self.dimensions is not None and not self.fit:
+        if self.to == "static" and self.max_length is not None:
+            raise UsageError(
+                Phrase("without effect here: {}", Option("max_length", self.max_length)),
+                got="a static model, which reads texts whole",
+                hint=Phrase("leave out {}", Option("max_length")),
+            )
+        if self.dimensions is not None and not self.fit and self.to != "static":
             raise UsageError(
                 Phrase("{} are fitted on texts", Option("dimensions", self.dimensions)),
                 hint=Phrase("name data sets with {}", Option("fit")),
@@ -134,6 +141,8 @@ class _Wanted(NamedTuple):
                 hint=Phrase("name {} as well: rows decide which layers stay", given),
             )
         require_scripts(self.keep_scripts)
+        if self.to is not None and self.to not in TARGETS:
+            raise ConfigError("unknown task", where=Option("to", self.to), expected=" or ".join(TARGETS))
         if self.dtype is not None and self.dtype not in DTYPES:
             raise ConfigError("unknown number format", where=Option("dtype", self.dtype), expected=" or ".join(DTYPES))
 
@@ -152,18 +161,9 @@ def _convert(model: str, target: Path, wanted: _Wanted, show: Show, settings: di
         Recipe("convert", "convert", wanted.seed, specs, ()), Path.cwd(), {}, "cpu", show.progress, show.say
     )
     left = iter(names)
-    trimmed, held_out, fit = (read_texts(context, list(islice(left, len(some)))) for some in sets[:3])
-    layers, search = kept_layers(folder, wanted.keep_layers, next(left, None), context)
-    vocabulary = {"texts": trimmed, "held_out": held_out, "scripts": wanted.keep_scripts, "min_count": wanted.min_count}
-    head = {"task": wanted.to, "pooling": wanted.pooling, "max_length": wanted.max_length, "seed": wanted.seed}
-    asked = {
-        "convert": head if wanted.to is not None else None,
-        "layers": layers,
-        "search": search,
-        "trim": vocabulary if wanted.trim_vocab else None,
-        "dimensions": fitted(wanted.dimensions, fit),
-        "dtype": wanted.dtype,
-    }
+    texts = [read_texts(context, list(islice(left, len(some)))) for some in sets[:3]]
+    asked = asked_of(wanted, folder, *texts, wanted.seed)
+    asked["layers"], asked["search"] = kept_layers(folder, wanted.keep_layers, next(left, None), context)
     with new_directory(target, model=model, to=wanted.to) as place:
         reports = write_converted(folder, place, asked, context)
     return {**reports, "read": context.readings}
@@ -171,7 +171,7 @@ def _convert(model: str, target: Path, wanted: _Wanted, show: Show, settings: di
 
 def _require_vectors(folder: Path, wanted: _Wanted) -> None:
     """Refuse to cut the vectors of what has none."""
-    kind = "bi-encoder" if wanted.to == "bi" else "cross-encoder" if wanted.to else model_kind(folder)
+    kind = "bi-encoder" if wanted.to in ("bi", "static") else "cross-encoder" if wanted.to else model_kind(folder)
     if kind != "bi-encoder":
         raise UsageError(
             Phrase("a cross-encoder has no vectors to cut: {}", Option("dimensions", wanted.dimensions)),

@@ -89,7 +89,8 @@ def examine(
 
 def _examine_recipe(path: Path, known: bool, show: Show) -> Examination:
     from munjang.stages.examining import Examination
-    from munjang.stages.recipe_checks import examine_recipe, read_recipe
+    from munjang.stages.recipe_checks import examine_recipe
+    from munjang.stages.recipe_inputs import read_recipe
 
     checked, findings = read_recipe(path)
     found = Examination(findings)

@@ -33,9 +33,10 @@ class Smaller:
     min_count: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 1
     """How often a piece must occur to stay."""
     dimensions: Annotated[int | None, Parameter(validator=validators.Number(gte=2))] = None
-    """Numbers of a vector, fewer than the model's: its vectors are cut to the principal directions of some texts."""
+    """Numbers of a vector, fewer than the model's: its vectors are cut to the principal directions of some texts; with --to
+    static, by default 256, of the pieces of the vocabulary."""
     fit: Annotated[list[str] | None, _LIST] = None
-    """Data sets on whose texts these are fitted: catalogue names or files."""
+    """Data sets on whose texts these are fitted, or with --to static the pieces are counted: catalogue names or files."""
     dtype: Literal["float16", "bfloat16", "float32"] | None = None
     """Number format of the weights; float16 and bfloat16 take half the disk of float32. By default as they are."""
 
@@ -50,7 +51,7 @@ def convert(
     model: str,
     /,
     *,
-    to: Literal["sts", "nli", "ranking", "bi"] | None = None,
+    to: Literal["sts", "nli", "ranking", "bi", "static"] | None = None,
     smaller: Smaller | None = None,
     pooling: str | None = None,
     max_length: Annotated[int | None, Parameter(validator=validators.Number(gte=8))] = None,
@@ -64,7 +65,7 @@ def convert(
 
     Args:
         model: bundled:e5-small, a folder, or a hub id.
-        to: sts, nli and ranking are cross-encoders, bi is a bi-encoder.
+        to: sts, nli and ranking are cross-encoders, bi is a bi-encoder, static one of token vectors without a transformer.
         pooling: What a new head or the vectors read, such as mean or cls; by default the model's own, else mean.
         max_length: Tokens; at most, and by default, the model's own limit.
         seed: Of a new head.

@@ -124,7 +124,7 @@ class Input:
 
     Args:
         kind: of rows or of a model, such as `scored-pairs` or `bi-encoder`.
-        layers: of a model's transformer; None where its folder does not say.
+        layers: of a model's transformer, 0 where it has none; None where its folder does not say.
     """
 
     kind: str
@@ -154,6 +154,10 @@ class StageOptions(Frozen):
         The option of an input that a nested model names is its path, such as `train[0].data`.
         """
         yield from _references(self, "")
+
+    def layers_made(self, start: int | None) -> int | None:
+        """How many layers the model has that this stage makes, by those of the model that it starts from; see `Input`."""
+        return start
 
     def require_inputs(self, inputs: Mapping[str, Input]) -> None:
         """Refuse options that do not fit the inputs they name, or that have no effect on them; called before any work.

@@ -18,7 +18,7 @@ def chosen_recipe(recipe: Recipe, student: str, label: str, epochs: float, base:
         recipe: that tried it.
         student: the stage that made it, as `stage:NAME`.
         label: of the student.
-        epochs: passes of its trainings.
+        epochs: passes of its own training; what it was made from, such as a teacher, stays as it was.
         base: folder of `recipe`; its relative paths become absolute.
     """
     chain = _chain(recipe, student)
@@ -28,7 +28,10 @@ def chosen_recipe(recipe: Recipe, student: str, label: str, epochs: float, base:
         if key in used:
             settings = spec.model_dump(mode="json", exclude_defaults=True)
             data[key] = {**settings, "source": _absolute(spec.source, base)}
-    stages = [("", _table(stage, epochs, base)) for stage in chain]
+    stages = [("", _table(stage, base)) for stage in chain]
+    if isinstance(chain[-1], TrainOptions):
+        stages[-1][1]["epochs"] = epochs
+        stages[-1][1].pop("evaluations", None)  # once was enough to compare; here dev chooses the weights
     head = (f"The student {label} of {recipe.title}, trained in full; written by the stage plan.",)
     return recipe_toml(f"{recipe.name}-{label}", f"{recipe.title}: {label}", recipe.seed, data, stages, head)
 
@@ -45,15 +48,12 @@ def _chain(recipe: Recipe, student: str) -> list[StageOptions]:
     return chain
 
 
-def _table(stage: StageOptions, epochs: float, base: Path) -> Table:
+def _table(stage: StageOptions, base: Path) -> Table:
     """A stage as a recipe holds it."""
     table = stage.model_dump(mode="json", exclude_unset=True)
     for option, value, _ in stage.references():
         place = option.partition("[")[0].partition(".")[0]
         table[place] = _replaced(table[place], value, _absolute(value, base))
-    if isinstance(stage, TrainOptions):
-        table["epochs"] = epochs
-        table.pop("evaluations", None)  # once was enough to compare; here dev chooses the weights
     return {"name": table.pop("name"), "kind": stage.kind, **table}
 
 

@@ -64,4 +64,4 @@ class PlanOptions(StageOptions):
     keep: float = Field(default=0.98, gt=0, le=1)
     """Share of the best student's dev score that the chosen one must reach; of those that do, the fastest is taken."""
     epochs: float = Field(default=3.0, gt=0, le=100)
-    """Passes of the trainings in the recipe that is written for the chosen student."""
+    """Passes over the data in the recipe that is written for the chosen student."""

@@ -113,6 +113,7 @@ def export_model(
             tokenizer alone. DiskError: the folder cannot be written.
     """
     kind = model_kind(folder)
+    transformer_folder(folder)  # there is nothing to gain from an export of a table
     _require(backend, precision)
     if not os.access(folder, os.W_OK):
         raise DiskError("an export lies beside its model, and this folder cannot be written", where=folder)

@@ -61,6 +61,22 @@ class Features:
             self.extra = _extra(model, inputs[0], prompt)
         self.lengths = [len(row) for row in self.columns.get("input_ids", [])]
 
+    @classmethod
+    def of_ids(cls, model: SentenceTransformer | CrossEncoder, rows: Sequence[np.ndarray]) -> Features:
+        """Inputs that are token ids already, int32, special tokens included; none of them is too long.
+
+        Args:
+            model: reads them. rows: of each input.
+        """
+        found = cls(model, [])
+        found.columns = {"input_ids": list(rows)}
+        if "token_type_ids" in model.tokenizer.model_input_names:
+            found.columns["token_type_ids"] = [np.zeros_like(row) for row in rows]
+        found.extra = _extra(model, "a", "")
+        found.truncated = np.zeros(len(rows), bool)
+        found.lengths = [len(row) for row in rows]
+        return found
+
     @property
     def used(self) -> np.ndarray:
         """Ids of all tokens that occur, the padding's included."""

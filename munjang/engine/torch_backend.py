@@ -14,6 +14,7 @@ from sentence_transformers.base.modules import Dense
 from sentence_transformers.sentence_transformer.modules import LayerNorm, Normalize, Pooling
 from torch import Tensor, nn
 
+from munjang.engine.bags import Bags, is_bag, read_features
 from munjang.engine.batches import CPU_BUDGET, GPU_BUDGET
 from munjang.engine.features import Features
 from munjang.engine.lean import LeanBody, NotLeanError, Packed, pack
@@ -35,7 +36,8 @@ class TorchBackend:
     Args:
         model: its weights may not change later; see `over`.
         device: where it is.
-        budget: tokens a batch; by default 512 on a CPU, where a batch should stay in its caches, and 16,384 elsewhere.
+        budget: tokens a batch; by default 512 on a CPU, where a batch should stay in its caches, and 16,384 elsewhere and
+            for models without a transformer.
         half: compute matrix products in bfloat16, which a GPU has units for; outputs are rounded accordingly.
     """
 
@@ -56,7 +58,8 @@ class TorchBackend:
             model.num_labels if isinstance(model, CrossEncoder) else int(model.get_embedding_dimension() or 0)
         )
         on_cpu = device == "cpu"
-        self.budget = budget or (CPU_BUDGET if on_cpu else GPU_BUDGET)
+        # A mean of rows is done before Python has put a small batch together.
+        self.budget = budget or (CPU_BUDGET if on_cpu and not is_bag(model) else GPU_BUDGET)
         # Several threads in one model: only where each of them computes functions of weights.
         self.threads = 1
         self._lean = self._proven_lean() if on_cpu and not half else None
@@ -89,18 +92,18 @@ class TorchBackend:
         """True if nothing is computed for padding."""
         return self._lean is not None
 
-    def read(self, inputs: Sequence, prompt: str = "") -> Features:
+    def read(self, inputs: Sequence, prompt: str = "") -> Features | Bags:
         """Tokenise texts or pairs."""
-        return Features(self.model, inputs, prompt)
+        return read_features(self.model, inputs, prompt)
 
-    def run(self, read: Features, positions: Sequence[int]) -> np.ndarray:
+    def run(self, read: Features | Bags, positions: Sequence[int]) -> np.ndarray:
         """Vectors or logits, float32 (len(positions), outputs)."""
         with torch.inference_mode():
             found = self._plainly(read, positions) if self._lean is None else self._lean(read, positions)
         # A model may say that its vectors are to be cut, and leaves that to whoever calls it.
         return found.float().reshape(len(positions), -1)[:, : self.outputs].cpu().numpy()
 
-    def _plainly(self, read: Features, positions: Sequence[int]) -> Tensor:
+    def _plainly(self, read: Features | Bags, positions: Sequence[int]) -> Tensor:
         with torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=self._half):
             features = self.model(read.batch(positions))
         return features["scores"] if self.pairs else features["sentence_embedding"]

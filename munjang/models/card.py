@@ -295,7 +295,7 @@ def _limits(settings: Mapping[str, Any], report: Mapping[str, Any]) -> str:
         "`munjang evaluate`.",
         "- Texts of other kinds, fields or languages than those of the training data were not measured.",
     ]
-    if "max_length" in settings:
+    if "max_length" in settings and not report.get("reads_whole"):
         cut = f"; in training {_count(report['truncated'])} were" if "truncated" in report else ""
         lines.append(f"- What exceeds {_count(settings['max_length'])} tokens is cut{cut}.")
     lines += [f"- {_markdown(str(warning))}" for warning in report.get("warnings", ())]

@@ -22,6 +22,7 @@ from munjang.models.settings import (
     nli_order,
     pooling_modes,
     position_limit,
+    static_size,
     stored_length,
     token_size,
     tokenizer_length,
@@ -33,6 +34,8 @@ from munjang.models.shapes import tensor_shapes
 _SAVED_MODULE = re.compile(r"\d+_[A-Z]\w*")
 #: Modules that say nothing on disk, so that their folder may be missing: hubs keep no empty folders.
 _WITHOUT_FILES = ("Normalize", "Dropout")
+#: What other modules cannot be loaded without, where it is not their `config.json`.
+_NEEDED = {"StaticEmbedding": "model.safetensors"}
 _HEAD_WEIGHT = re.compile(r"(^|\.)(classifier|score|logits_proj)(\.out_proj)?\.weight$")
 
 
@@ -127,7 +130,7 @@ def _modules(name: str, folder: Path, bi: bool) -> Iterator[Finding]:
         yield Finding("note", "default-pooling", name, message, remedy=remedy)
     for module in modules:
         place = folder / module.path
-        needs = [] if module.kind in _WITHOUT_FILES else ["config.json"]
+        needs = [] if module.kind in _WITHOUT_FILES else [_NEEDED.get(module.kind, "config.json")]
         gone = [file for file in needs if not (place / file).is_file()]
         if not place.resolve().is_relative_to(folder.resolve()) or gone:
             message = (
@@ -141,6 +144,8 @@ def _modules(name: str, folder: Path, bi: bool) -> Iterator[Finding]:
 def _sizes(name: str, folder: Path, modules: list[Module]) -> Iterator[Finding]:
     """Each module's size against what comes out of the one before, and a Dense's weights against its settings."""
     size, before = token_size(folder), "the transformer"
+    if modules and modules[0].kind == "StaticEmbedding":
+        size, before = static_size(folder / modules[0].path), "StaticEmbedding before it"
     for module in modules[1:]:
         own, place = module.settings, f"{module.path}/config.json"
         wanted = own.get("in_features") if module.kind == "Dense" else None

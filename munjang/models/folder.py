@@ -128,8 +128,13 @@ def model_kind(folder: Path) -> str:
     return "cross-encoder" if any(str(n).endswith("ForSequenceClassification") for n in names) else "bi-encoder"
 
 
+def is_static(first: dict[str, Any]) -> bool:
+    """True if the first entry of `modules.json` is a table of token vectors in place of a transformer."""
+    return str(first.get("type", "")).rsplit(".", 1)[-1] == "StaticEmbedding"
+
+
 def layers_of(folder: Path) -> int | None:
-    """How many layers the transformer of a model has, or None where its folder does not say.
+    """How many layers the transformer of a model has: 0 where there is none, None where its folder does not say.
 
     Args:
         folder: of the model.
@@ -138,6 +143,8 @@ def layers_of(folder: Path) -> int | None:
         DataError: a file of settings is damaged.
     """
     first = next(iter(read_modules(folder)), {})
+    if is_static(first):
+        return 0
     place = folder / str(first.get("path", ""))
     settings = read_settings(place / "config.json")
     counts = (settings.get(name) for name in _LAYER_COUNTS)

@@ -15,6 +15,10 @@ from munjang.models.pieces import require_scripts
 LAYER_RULE = r"^(first|even|best)-([1-9]\d?)$"
 Dtype = Literal["float16", "bfloat16", "float32"]
 DTYPES: tuple[str, ...] = get_args(Dtype)
+Target = Literal["sts", "nli", "ranking", "bi", "static"]
+TARGETS: tuple[str, ...] = get_args(Target)
+#: Numbers of a static model's vector, if nothing is said.
+STATIC_DIMENSIONS = 256
 
 
 def best_count(layers: object) -> int | None:
@@ -51,16 +55,21 @@ class MergeOptions(StageOptions):
         return self
 
 
+def _of_rule(rule: str | None, start: int | None) -> int | None:
+    return start if rule is None else int(rule.rpartition("-")[2])
+
+
 class ConvertOptions(StageOptions):
-    """Turn a model into one for another task, keep some of its layers, and leave the pieces out that texts never use."""
+    """Turn a model into one for another task, and make it smaller: fewer layers, pieces, dimensions or bytes."""
 
     kind: ClassVar[str] = "convert"
 
     model: AnyModel
     """What to convert: a bundled model, a folder, a hub id, or an earlier stage."""
-    to: Literal["sts", "nli", "ranking", "bi"]
-    """`sts`, `nli` and `ranking` are cross-encoders, `bi` is a bi-encoder. A head is carried over where the old one says
-    something of the new task."""
+    to: Target
+    """`sts`, `nli` and `ranking` are cross-encoders, `bi` is a bi-encoder, `static` one without a transformer: a vector for
+    each piece of the vocabulary, made by the model, and of a text their weighted mean. A head is carried over where the
+    old one says something of the new task."""
     keep_layers: list[Annotated[int, Field(ge=0)]] | Annotated[str, Field(pattern=LAYER_RULE)] | None = None
     """Layers that stay, counted from 0 at the input, such as [0, 4, 7, 11]; or a rule: `even-4` takes four from the first
     to the last, `first-4` the four at the input, and `best-4` drops the layers one after the other without which `dev`
@@ -81,16 +90,23 @@ class ConvertOptions(StageOptions):
     """Tokens; at most, and by default, the model's own limit."""
     dimensions: Annotated[int | None, Field(ge=2)] = None
     """Numbers of a vector, fewer than the model's: its vectors are cut to the principal directions of those of the `fit`
-    texts, by a module that is saved with it. For bi-encoders."""
+    texts, by a module that is saved with it. For bi-encoders; of a static model by default 256, by the vectors of its
+    pieces."""
     fit: list[AnyRows] = Field(default_factory=list)
-    """Data sets on whose texts the directions are fitted."""
+    """Data sets on whose texts the directions are fitted; for a static model those in which its pieces are counted."""
     dtype: Dtype | None = None
     """Number format of the weights: `float16` and `bfloat16` take half the disk of `float32`; by default as they are."""
 
     @property
     def produces(self) -> str:
         """What the stage makes."""
-        return "bi-encoder" if self.to == "bi" else "cross-encoder"
+        return "bi-encoder" if self.to in ("bi", "static") else "cross-encoder"
+
+    def layers_made(self, start: int | None) -> int | None:
+        """None in a static model; else those that stay."""
+        if self.to == "static":
+            return 0
+        return len(self.keep_layers) if isinstance(self.keep_layers, list) else _of_rule(self.keep_layers, start)
 
     @field_validator("keep_scripts")
     @classmethod
@@ -118,6 +134,10 @@ class ConvertOptions(StageOptions):
     @model_validator(mode="after")
     def _something_to_fit(self) -> ConvertOptions:
         fit, dimensions, to = Option("fit"), Option("dimensions"), Option("to", "bi")
+        if self.to == "static" and self.max_length is not None:
+            raise ValueError(Phrase("{} has no effect: a static model reads texts whole", Option("max_length")))
+        if self.to == "static":
+            return self
         if self.fit and self.dimensions is None:
             raise ValueError(Phrase("{} has no effect without {}", fit, dimensions))
         if self.dimensions is not None and not self.fit:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from munjang.errors import DataError
 from munjang.models.folder import model_kind, read_modules, read_settings
+from munjang.models.shapes import tensor_shapes
 
 SETTINGS = "config_sentence_transformers.json"
 #: Where `config.json` of the transformer keeps the task: the one file of which transformers and sentence-transformers
@@ -199,12 +200,24 @@ def vector_size(folder: Path) -> int | None:
     """Length of a bi-encoder's vectors after all of its modules, or None where its settings do not say."""
     size = token_size(folder)
     for module in modules_of(folder):
+        if module.kind == "StaticEmbedding":
+            size = static_size(folder / module.path)
         if module.kind == "Pooling" and size is not None:
             size *= max(len(pooling_modes(module.settings)), 1)
         elif module.kind == "Dense":
             size = module.settings.get("out_features", size)
     cut = read_settings(folder / SETTINGS).get("truncate_dim")
     return min(size, cut) if isinstance(cut, int) and size is not None else size
+
+
+def static_size(place: Path) -> int | None:
+    """Length of the vectors in a table of token vectors, from the header of its file; None where there is none.
+
+    Raises:
+        DataError: the header is damaged.
+    """
+    shapes = tensor_shapes(place) if place.is_dir() else {}
+    return next((shape[1] for shape in shapes.values() if len(shape) == 2), None)
 
 
 def pooling_modes(settings: dict[str, Any]) -> tuple[str, ...]:

@@ -136,7 +136,7 @@ def _as_text(text: str | tuple[str, str]) -> str:
 
 def _unknown_id(folder: Path, tokenizer: Any) -> int | None:
     settings = read_settings(folder / "tokenizer_config.json")
-    token = settings.get("unk_token")
+    token = settings.get("unk_token") or getattr(tokenizer.model, "unk_token", None)
     token = token.get("content") if isinstance(token, dict) else token
     return tokenizer.token_to_id(token) if token else None
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from munjang.data.readers import ROLES
 from munjang.data.rows import sentences_of
-from munjang.models.folder import model_kind
+from munjang.models.folder import model_kind, read_modules
 from munjang.models.options import ConvertOptions
 from munjang.models.record import RECORD_FILE
 from munjang.pipeline.stage import Context
@@ -20,32 +20,50 @@ from munjang.stages.layer_search import kept_layers
 HOLD_TEXTS = tuple(kind for kind in ROLES if kind != "qrels")
 #: In the order in which they are taken: a head reads what all layers learnt, texts are compared with the smaller model,
 #: and numbers are rounded once.
-_STEPS = ("convert", "layers", "trim", "dimensions", "dtype")
+_STEPS = ("convert", "layers", "trim", "static", "dimensions", "dtype")
 
 
 def run_convert(options: ConvertOptions, context: Context, out: Path) -> dict[str, Any]:
     """Write the converted model to `out/model`."""
-    head = {"task": options.to, "pooling": options.pooling, "max_length": options.max_length}
-    trim = None
-    if options.trim_vocab:
-        trim = {
-            "texts": read_texts(context, options.trim_vocab),
-            "held_out": read_texts(context, options.held_out),
-            "scripts": options.keep_scripts,
-            "min_count": options.min_count,
-        }
+    sets = (options.trim_vocab, options.held_out, options.fit)
+    texts = [read_texts(context, some) for some in sets]
     (out / MODEL_FOLDER).mkdir()
     folder = model_folder(context, options.model)
-    layers, search = kept_layers(folder, options.keep_layers, options.dev, context)
-    asked = {
-        "convert": {**head, "seed": context.recipe.seed},
-        "layers": layers,
-        "search": search,
-        "trim": trim,
-        "dimensions": fitted(options.dimensions, read_texts(context, options.fit)),
+    asked = asked_of(options, folder, *texts, context.recipe.seed)
+    asked["layers"], asked["search"] = kept_layers(folder, options.keep_layers, options.dev, context)
+    return write_converted(folder, out / MODEL_FOLDER, asked, context)
+
+
+def asked_of(
+    options: Any, folder: Path, trimming: list[str], held_out: list[str], fit: list[str], seed: int
+) -> dict[str, Any]:
+    """What `write_converted` takes.
+
+    Args:
+        options: what has the fields of `ConvertOptions`; `to` may be None.
+        folder: of the model.
+        trimming: texts that name the pieces to keep. held_out: texts to measure that on. fit: texts to fit on.
+        seed: of a new head.
+    """
+    static = options.to == "static"
+    made = {"task": "bi" if static else options.to, "pooling": options.pooling, "max_length": options.max_length}
+    # A static model is made of vectors: of a bi-encoder's, as they are.
+    whole = static and options.pooling is None and model_kind(folder) == "bi-encoder" and bool(read_modules(folder))
+    vocabulary = {
+        "texts": trimming,
+        "held_out": held_out,
+        "scripts": options.keep_scripts,
+        "min_count": options.min_count,
+    }
+    fitted = {"size": options.dimensions, "texts": list(dict.fromkeys(fit))}
+    return {
+        "convert": None if options.to is None or whole else {**made, "seed": seed},
+        "layers": options.keep_layers,
+        "trim": vocabulary if options.trim_vocab else None,
+        "static": fitted if static else None,
+        "dimensions": fitted if options.dimensions is not None and not static else None,
         "dtype": options.dtype,
     }
-    return write_converted(folder, out / MODEL_FOLDER, asked, context)
 
 
 def read_texts(context: Context, values: Sequence[str]) -> list[str]:
@@ -53,21 +71,17 @@ def read_texts(context: Context, values: Sequence[str]) -> list[str]:
     return [text for value in values for text in sentences_of(load_input_rows(context, value, HOLD_TEXTS).rows)]
 
 
-def fitted(dimensions: int | None, texts: Sequence[str]) -> dict[str, Any] | None:
-    """What `write_converted` takes as `dimensions`; None where the vectors stay as they are."""
-    return None if dimensions is None else {"size": dimensions, "texts": list(dict.fromkeys(texts))}
-
-
 def write_converted(folder: Path, place: Path, asked: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Convert, cut layers, trim, shorten vectors and round, as far as each is asked for.
+    """Convert, cut layers, trim, make static, shorten vectors and round, as far as each is asked for.
 
     Args:
         folder: of the model.
         place: folder to write into; new or empty.
-        asked: arguments of `munjang.models.convert.convert` as `convert`, layers for
-            `munjang.models.layers.cut_layers` as `layers` and how they were found as `search`, arguments of
-            `munjang.models.trim.trim_vocabulary` as `trim`,
-            `fitted` as `dimensions`, the type for `munjang.models.dtypes.store_as` as `dtype`; None for what stays.
+        asked: step -> arguments of its function, None for what stays: `convert` (`munjang.models.convert.convert`),
+            `layers` (the layers for `munjang.models.layers.cut_layers`), `search` (how they were found), `trim`
+            (`munjang.models.trim.trim_vocabulary`),
+            `static` (`munjang.models.static.to_static`), `dimensions` (`munjang.models.dimensions.cut_dimensions`),
+            `dtype` (the type for `munjang.models.dtypes.store_as`); see `asked_of`.
         context: says what was done, shows progress, names the device.
 
     Returns:
@@ -116,6 +130,11 @@ def _step(name: str, folder: Path, target: Path, asked: Any, context: Context) -
         from munjang.models.trim import trim_vocabulary
 
         return trim_vocabulary(folder, target, **asked)
+    if name == "static":
+        from munjang.models.static import to_static
+
+        progress = context.progress("vectors of the vocabulary")
+        return to_static(folder, target, **asked, device=context.device, progress=progress)
     if name == "dimensions":
         from munjang.models.dimensions import cut_dimensions
 

@@ -43,7 +43,7 @@ def _idle(stage: StageOptions, recipe: Recipe, made: Mapping[str, str]) -> Itera
     elif isinstance(stage, SearchOptions):
         found = _idle_search(stage, recipe)
     elif isinstance(stage, ConvertOptions):
-        crossing = made.get(stage.model) == "cross-encoder" and stage.to != "bi"
+        crossing = made.get(stage.model) == "cross-encoder" and stage.to not in ("bi", "static")
         found = iter([("pooling", "a cross-encoder's head keeps reading what it read")] if crossing else [])
     else:
         return

@@ -81,9 +81,9 @@ class RunInputs:
 
 
 def _made_by(stage: StageOptions, known: dict[str, Input]) -> Input:
-    """What a stage will make; no stage changes the number of layers of the model that it starts from."""
+    """What a stage will make."""
     start = known.get("model") if stage.produces in MODELS else None
-    return Input(stage.produces, start.layers if start else None)
+    return Input(stage.produces, stage.layers_made(start.layers) if start else None)
 
 
 def data_spec(recipe: Recipe, value: str) -> DataSpec:

@@ -129,7 +129,8 @@ def _training(context: Context, value: str) -> dict[str, Any]:
 
 def _covered(context: Context) -> float | None:
     """Share of the texts held out, such as dev's, that keep their tokens where a vocabulary was trimmed; the least."""
-    directories = [context.stages[stage.name] for stage in context.recipe.stages if isinstance(stage, ConvertOptions)]
+    conversions = {stage.name for stage in context.recipe.stages if isinstance(stage, ConvertOptions)}
+    directories = [directory for name, directory in context.stages.items() if name in conversions]
     trims = [read_json(directory / REPORT).get("trim") or {} for directory in directories]
     shares = [trim["held_out_identical"] for trim in trims if trim.get("held_out_identical") is not None]
     return min(shares, default=None)

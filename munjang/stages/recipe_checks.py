@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from munjang.augment.options import LabelOptions, MineOptions
-from munjang.config.load import RecipeError, load_recipe
 from munjang.config.recipe import DATA_PREFIX, STAGE_PREFIX, Input, Recipe, StageOptions, add_input
 from munjang.data.lint import Finding, by_severity, conflicting_sets, lint_set, near_leakage
 from munjang.data.lint.findings import counted
 from munjang.data.lint.reading import lint_reading
 from munjang.data.lint.splits import is_test
-from munjang.data.readers import ROLES, Rows
+from munjang.data.readers import ROLES
 from munjang.data.rows import pair_key, texts_of
 from munjang.errors import ConfigError, MunjangError
 from munjang.evaluate.options import EvaluateOptions
 from munjang.models.checks import lint_model
 from munjang.models.folder import layers_of, model_kind
 from munjang.pipeline.stage import Context
-from munjang.stages.examining import Examination, against_known, lenient_model_folder, try_tokenizer
+from munjang.stages.examining import Examination, against_known, try_tokenizer
 from munjang.stages.idle import idle_options
-from munjang.stages.inputs import MODELS, data_spec, load_input_rows
-from munjang.stages.registry import OPTIONS
+from munjang.stages.inputs import data_spec
+from munjang.stages.recipe_inputs import RecipeInputs, find_inputs
 from munjang.text import match_key, printable
 from munjang.train.objectives import BI_OBJECTIVES, CROSS_OBJECTIVES, choose_objective
 from munjang.train.options import TrainOptions
@@ -38,59 +36,6 @@ _COPY = 0.05
 _LEFT_OF_DEV = 0.25
 #: Rows from which the highest score says something of the unit.
 _ENOUGH = 20
-
-
-def read_recipe(path: Path) -> tuple[Recipe | None, list[Finding]]:
-    """A recipe, or None and a finding for each of its mistakes.
-
-    Raises:
-        MissingInputError: there is no such file. DiskError: it cannot be read.
-    """
-    remedy = "mend the recipe; munjang run lists the same mistakes"
-    try:
-        return load_recipe(path, OPTIONS), []
-    except RecipeError as error:
-        parts = [problem.partition(": ") for problem in error.problems]
-        return None, [Finding("error", "broken-recipe", place, what, str(path), remedy) for place, _, what in parts]
-    except ConfigError as error:
-        return None, [Finding("error", "broken-recipe", str(path), error.what, error.got or "", remedy)]
-
-
-@dataclass
-class RecipeInputs:
-    """What the stages of a recipe name outside of it, as far as it can be found; the rest are findings."""
-
-    rows: dict[str, Rows] = field(default_factory=dict)
-    """Data set as options name it -> its rows, malformed ones left out."""
-    models: dict[str, Path] = field(default_factory=dict)
-    """Model as options name it -> its folder."""
-    findings: list[Finding] = field(default_factory=list)
-
-
-def find_inputs(context: Context) -> RecipeInputs:
-    """Find and read every input of a recipe once; what is missing or of another kind is a finding, not an error."""
-    found = RecipeInputs()
-    failed: set[str] = set()
-    for stage in context.recipe.stages:
-        for option, value, reference in stage.references():
-            if value.startswith(STAGE_PREFIX) or value in failed:
-                continue
-            kinds = tuple(kind for kind in reference.accepts if kind in ROLES)
-            try:
-                if kinds and (value not in found.rows or found.rows[value].kind not in kinds):
-                    found.rows[value] = load_input_rows(context, value, kinds, lenient=True)
-                elif set(reference.accepts) & set(MODELS) and value not in found.models:
-                    folder = lenient_model_folder(context, value, found.findings)
-                    if folder is None:
-                        failed.add(value)
-                    else:
-                        found.models[value] = folder
-            except MunjangError as error:
-                failed.add(value)
-                place = f"stage.{stage.name}.{option} = {value!r}"
-                remedy = error.hint or "check the name, or map the columns of the file"
-                found.findings.append(Finding("error", "recipe-input", place, error.sentence(), remedy=remedy))
-    return found
 
 
 def examine_recipe(context: Context, found: Examination, *, known: bool = False) -> None:

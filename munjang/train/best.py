@@ -32,6 +32,8 @@ class TrainReport:
     seed: int | None = None
     steps: int = 0
     truncated: int = 0
+    reads_whole: bool = False
+    """True where the model has no limit on the length of a text."""
     dev_metric: str = "Spearman x 100"
     dev_before: float | None = None
     """Dev score of the start; of a new head it says nothing, so that it is no candidate for the best then."""

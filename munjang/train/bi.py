@@ -12,8 +12,8 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
 from munjang.data.rows import sentences_of
+from munjang.engine.bags import is_bag, read_features
 from munjang.engine.encoder import Encoder
-from munjang.engine.features import Features
 from munjang.engine.loading import load_model
 from munjang.errors import ConfigError
 from munjang.models.convert import as_bi_encoder, own_pooling
@@ -63,7 +63,7 @@ class BiTask:
             dict.fromkeys(text for part in self.examples for example in part for text in example.texts)
         )
         place = {text: i for i, text in enumerate(texts)}
-        self.features = Features(model, texts, prompt)
+        self.features = read_features(model, texts, prompt)
         self.positions = [_positions(part, place) for part in self.examples]
         self.targets = [
             TargetTable(part) if one.vectors is None else VectorTable(one.vectors)
@@ -115,8 +115,9 @@ class BiTask:
             return self.team.gather(nothing, len(texts)), tokens, tokens
         batch = self.features.batch(share)
         vectors = self.team.gather(self.model(batch)["sentence_embedding"].float(), len(texts))
-        mask = batch["attention_mask"]
-        return vectors, tokens, self.team.whole(mask.numel(), int(mask.sum()), tokens)
+        there = batch.get("attention_mask")
+        own = batch["input_ids"].numel()
+        return vectors, tokens, self.team.whole(own, own if there is None else int(there.sum()), tokens)
 
     def guard(self, seed: int) -> CollapseGuard:
         """Watches the spread of the vectors of some texts."""
@@ -226,6 +227,9 @@ def _load_start(
     _require_smaller(options, encoder.dimension)
     # Whatever the weights were stored in: updates of 1e-5 round away in half precision.
     model = encoder.model.float()
+    if is_bag(model):
+        report.reads_whole = True
+        return encoder
     whole = model.get_max_seq_length() or options.max_length
     model.max_seq_length = min(options.max_length, whole)
     report.warnings += options.length_said(model.max_seq_length)

@@ -15,6 +15,8 @@ from munjang.errors import ConfigError, Option
 PAIRED = ("positive-pairs", "parallel-pairs")
 #: Objectives that learn a teacher's vectors.
 DISTILLING = ("distil", "distil-cosine", "distil-similarity")
+#: Objectives that live on dropout or on a decoder; a table of token vectors has neither.
+NEED_TRANSFORMER = ("simcse", "tsdae")
 #: Rows whose texts a teacher has vectors for; of translations the teacher reads the source only.
 _WITH_TEXTS = ("parallel-pairs", "sentences", "scored-pairs", "labelled-pairs", "triplets", "positive-pairs")
 

@@ -13,6 +13,7 @@ from munjang.train.objectives import (
     BI_OBJECTIVES,
     CROSS_OBJECTIVES,
     DISTILLING,
+    NEED_TRANSFORMER,
     OPTIONS_OF_OBJECTIVES,
     OPTIONS_OF_ROWS,
     choose_objective,
@@ -37,6 +38,13 @@ BiObjective = Literal[
     "distil-cosine",
     "distil-similarity",
 ]
+#: Options that say something of a transformer -> why they say nothing of token vectors.
+_OF_TRANSFORMERS = {
+    "freeze_layers": "so no layers",
+    "lora": "so no linear layers to adapt",
+    "gradient_checkpointing": "so no layers",
+    "max_length": "it reads texts whole",
+}
 CrossObjective = Literal["bce", "mse", "classes", "listnet", "binary", "margin-mse"]
 
 
@@ -168,7 +176,10 @@ class TrainOptions(StageOptions):
         if len(chosen) == len(self.train):
             self._require_use("an objective", OPTIONS_OF_OBJECTIVES, [one.name for one in chosen.values()])
             self._require_use("rows", OPTIONS_OF_ROWS, [found.kind for found in rows.values() if found is not None])
-        self._require_effect(inputs.get("model"))
+        start = inputs.get("model")
+        self._require_effect(start)
+        if start is not None and start.layers == 0:
+            self._require_no_transformer([one.name for one in chosen.values()])
 
     def length_said(self, reads: int) -> list[str]:
         """A sentence where a length was asked for that the model does not read.
@@ -199,6 +210,20 @@ class TrainOptions(StageOptions):
             raise fewer_layers(self, start.layers)
         if start is not None and start.kind == "cross-encoder" and self._asked("pooling"):
             raise self._idle("pooling", "it is for a new head, and the start is a cross-encoder that keeps its own")
+
+    def _require_no_transformer(self, objectives: list[str]) -> None:
+        """Refuse what a start of token vectors cannot be trained with."""
+        for name, why in _OF_TRANSFORMERS.items():
+            if self._asked(name):
+                raise self._idle(name, f"the start has no transformer, {why}")
+        found = next((name for name in objectives if name in NEED_TRANSFORMER), None)
+        if self.produces == "cross-encoder" or found is not None:
+            raise ConfigError(
+                "this training needs a model with a transformer",
+                where=self.option("model", self.model),
+                got="a static model: token vectors alone",
+                hint=Phrase("set another objective than {}", Option("objective", found)) if found else None,
+            )
 
     def _asked(self, name: str) -> bool:
         """True if an option was set, and to more than nothing; defaults are never refused."""

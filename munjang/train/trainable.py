@@ -44,7 +44,7 @@ def prepare(model: Any, options: TrainOptions, used_tokens: Sequence[int], seed:
     body, packed = getattr(whole, "base_model", None), None
     if body is not None:
         packed = pack(body, options.gradient_checkpointing)
-    if options.gradient_checkpointing and packed is None:
+    if options.gradient_checkpointing and packed is None and whole is not None:
         whole.gradient_checkpointing_enable({"use_reentrant": False})
     undo, said = _choose(model, options, used_tokens, seed)
 

@@ -54,6 +54,22 @@ class UsedRows(nn.Module):
         return whole
 
 
+class UsedBagRows(UsedRows):
+    """The same for an `nn.EmbeddingBag` that takes the mean of the tokens of each text."""
+
+    def forward(self, token_ids: Tensor, offsets: Tensor) -> Tensor:
+        """Means of the vectors of tokens: (texts, dimension), 0 for a text without any.
+
+        Args:
+            token_ids: of all texts, one after the other. offsets: where each text begins.
+        """
+        vectors = super().forward(token_ids)
+        lengths = torch.diff(offsets, append=offsets.new_tensor([len(token_ids)]))
+        owners = torch.repeat_interleave(torch.arange(len(offsets), device=offsets.device), lengths)
+        sums = vectors.new_zeros((len(offsets), vectors.shape[1])).index_add(0, owners, vectors)
+        return sums / lengths.clamp(min=1)[:, None].to(sums.dtype)
+
+
 def word_embedding(model: nn.Module) -> tuple[nn.Module, str, nn.Module]:
     """Where a model keeps its word embeddings: (parent, attribute, module).
 
@@ -61,7 +77,8 @@ def word_embedding(model: nn.Module) -> tuple[nn.Module, str, nn.Module]:
         DataError: the model has none.
     """
     body = next((m for m in model.modules() if hasattr(m, "get_input_embeddings")), None)
-    found = body.get_input_embeddings() if body is not None else None
+    bags = (m for m in model.modules() if isinstance(m, nn.EmbeddingBag))
+    found = body.get_input_embeddings() if body is not None else next(bags, None)
     for parent in model.modules():
         for name, child in parent.named_children():
             if child is found:
@@ -76,9 +93,10 @@ def keep_used_rows(model: nn.Module, used: Iterable[int]) -> UsedRows | None:
     """
     whole = word_embedding(model)[2]
     owners = {(id(m), key) for m in model.modules() for key, p in m._parameters.items() if p is whole.weight}
-    if len(owners) > 1 or type(whole) is not nn.Embedding:
+    kind = {nn.Embedding: UsedRows, nn.EmbeddingBag: UsedBagRows}.get(type(whole))
+    if len(owners) > 1 or kind is None or getattr(whole, "mode", "mean") != "mean":
         return None
-    rows = UsedRows(whole, used)
+    rows = kind(whole, used)
     # Some models hold the same embedding in two places; none of them may go on with the whole one.
     for parent in list(model.modules()):
         for name, child in list(parent._modules.items()):

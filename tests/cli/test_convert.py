@@ -66,7 +66,7 @@ def test_dev_decides_which_layer_stays(run: Run, tiny_bi: Path, tmp_path: Path) 
     from munjang.engine.encoder import Encoder
     from munjang.evaluate.dev import dev_of_encoder
 
-    status, printed, said = run(
+    status, printed, _ = run(
         "convert", tiny_bi, "--keep-layers", "best-1", "--dev", "support:dev", "--out", "best", "--json"
     )
     report = json.loads(printed)["layers"]
@@ -78,7 +78,8 @@ def test_dev_decides_which_layer_stays(run: Run, tiny_bi: Path, tmp_path: Path) 
     best = max(scores, key=scores.__getitem__)
     assert (status, report["kept"]) == (0, [best])
     assert report["search"] == [{"dropped": 1 - best, "dev": pytest.approx(scores[best], abs=1e-3)}]
-    assert f"without layer {1 - best}" in said
+    again = run("convert", tiny_bi, "--keep-layers", "best-1", "--dev", "support:dev", "--out", "again")
+    assert f"without layer {1 - best}" in again[2]
 
 
 def test_a_student_of_one_layer_with_a_smaller_vocabulary(run: Run, tiny_bi: Path, tmp_path: Path) -> None:
@@ -144,6 +145,33 @@ def test_vectors_are_cut_by_what_texts_need(run: Run, tiny_bi: Path, tiny_cross:
     assert SentenceTransformer(str(tmp_path / "bi"), device="cpu").encode(["배송"]).shape == (1, 8)
 
 
+def test_a_student_of_token_vectors(run: Run, tiny_bi: Path, tiny_cross: Path, tmp_path: Path) -> None:
+    status, printed, _ = run(
+        "convert", tiny_bi, "--to", "static", "--trim-vocab", "support:train", "--dimensions", "12",
+        "--fit", "support:train", "--dtype", "float16", "--out", "static", "--json",
+    )  # fmt: skip
+    report = json.loads(printed)
+    assert (status, report["convert"], report["dimensions"]) == (0, None, None)
+    assert report["static"]["dimensions"] == 12
+    assert report["static"]["pieces"] + report["static"]["without"] == report["trim"]["pieces_after"]
+    assert report["static"]["dropped"] == ["Transformer", "Pooling", "prompts"]
+    assert report["dtype"]["changed"] == 1
+    assert damage(tmp_path / "static") is None
+    assert not list((tmp_path / "static").glob(".*"))
+    plain = SentenceTransformer(str(tmp_path / "static"), device="cpu")
+    status, printed, _ = run("encode", "배송이 늦어요", "--model", "static")
+    assert status == 0
+    np.testing.assert_allclose(json.loads(printed), plain.encode("배송이 늦어요"), atol=2e-3)
+    assert run("evaluate", "static", "--on", "support:dev", "--out", "found")[0] == 0
+    for verb in (["--keep-layers", "first-1"], ["--to", "static"], ["--trim-vocab", "support:dev"], ["--to", "sts"]):
+        status, _, errors = run("convert", "static", *verb, "--out", "again")
+        assert status == 65, errors
+        assert "no transformer" in errors
+    status, printed, errors = run("convert", tiny_cross, "--to", "static", "--out", "from-cross", "--json")
+    assert status == 0, errors
+    assert json.loads(printed)["convert"]["task"] == "bi"
+
+
 def test_numbers_are_rounded_last(run: Run, tiny_bi: Path, tmp_path: Path) -> None:
     status, printed, errors = run("convert", tiny_bi, "--to", "sts", "--dtype", "float16", "--out", "half", "--json")
     report = json.loads(printed)
@@ -204,6 +232,8 @@ def test_numbers_are_rounded_last(run: Run, tiny_bi: Path, tmp_path: Path) -> No
             2,
             ["a cross-encoder has no vectors to cut: --dimensions 8", "--to bi"],
         ),
+        (["MODEL", "--to", "static", "--max-length", "64", "--out", "o"], 2, ["--max-length 64", "reads texts whole"]),
+        (["MODEL", "--to", "static", "--dimensions", "64", "--out", "o"], 78, ["shorter than that", "at most 32"]),
         (["MODEL", "--dimensions", "8", "--fit", "gone.txt", "--out", "o"], 66, ["gone.txt"]),
         (["MODEL", "--dtype", "float16", "--out", "o", "--pooling", "cls"], 2, ["without effect here: --pooling"]),
         (["MODEL", "--to", "sts", "--out", "o", "--pooling", "median"], 78, ["unknown pooling", "mean", "median"]),
@@ -257,7 +287,7 @@ def test_a_failure_on_the_way_leaves_nothing(tiny_bi: Path, tmp_path: Path, monk
 def test_the_function_refuses_what_the_command_refuses(tiny_bi: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         api.convert(str(tiny_bi), tmp_path / "out", to="sentiment")
-    assert caught.value.expected == "sts or nli or ranking or bi"
+    assert caught.value.expected == "sts or nli or ranking or bi or static"
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ConfigError) as caught:
         api.convert(str(tiny_bi), tmp_path / "out", dtype="half")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sentence_transformers import SentenceTransformer
 
-import munjang.distill.budget
 import munjang.stages.planning
 from munjang.config.load import load_recipe
+from munjang.data.catalog import SAMPLE_FOLDER
 from munjang.stages.registry import OPTIONS
 from tests.pages import Page
 
@@ -52,9 +52,7 @@ def test_students_are_tried_and_the_chosen_one_is_trained_in_full(run: Run, tiny
 
 
 def test_the_recipe_holds_what_was_asked_for(run: Run, tiny_bi: Path, tmp_path: Path) -> None:
-    (tmp_path / "texts.txt").write_bytes(
-        Path(munjang.data.__file__).with_name("sample").joinpath("raw.txt").read_bytes()
-    )
+    (tmp_path / "texts.txt").write_bytes((SAMPLE_FOLDER / "raw.txt").read_bytes())
     arguments = [
         "--data",
         "texts.txt",
@@ -80,7 +78,7 @@ def test_the_recipe_holds_what_was_asked_for(run: Run, tiny_bi: Path, tmp_path: 
     assert [Path(spec.source) for spec in recipe.data.values()] == [tmp_path / "texts.txt"]
     cut, trained, measured = stages["convert-even-1"], stages["train-even-1"], stages["plan"]
     assert (cut.trim_vocab, cut.keep_scripts, cut.keep_layers) == (["data:texts.txt"], ["digits"], "even-1")
-    assert (trained.objective, trained.dev, trained.exclude) == ("distil", "support:dev", ["support-parallel"])
+    assert (trained.objective, trained.dev, trained.exclude) == ("distil", ["support:dev", "support-parallel"], [])
     assert measured.students == {"whole": "stage:convert-whole", "even-1": "stage:train-even-1"}
     report = json.loads(printed)
     assert list(report["models"][0]["dev_by_set"]) == ["support:dev", "support-parallel"]
@@ -153,8 +151,7 @@ def test_a_start_beside_the_teacher_is_measured_and_all_of_its_students_learn(
 def test_a_plan_that_cannot_be_is_one_error_and_leaves_nothing(
     arguments: list[str], status: int, said: str, run: Run, tiny_bi: Path, tmp_path: Path
 ) -> None:
-    source = Path(munjang.data.__file__).with_name("sample") / "pairs-dev.tsv"
-    (tmp_path / "copy.tsv").write_bytes(source.read_bytes())
+    (tmp_path / "copy.tsv").write_bytes((SAMPLE_FOLDER / "pairs-dev.tsv").read_bytes())
     found, printed, errors = run("distill", "plan", tiny_bi, *arguments)
     assert (found, printed) == (status, "")
     assert said in errors

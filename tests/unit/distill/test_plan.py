@@ -65,8 +65,7 @@ def test_the_recipe_cuts_trains_and_measures_every_student(recipe: Recipe) -> No
     trained = stages["train-even-3"]
     assert (trained.model, trained.teacher, trained.objective) == ("stage:convert-even-3", "bundled:e5-small", "distil")
     assert (trained.epochs, trained.evaluations, trained.projection) == (0.25, 1, "pca")
-    # The dev sets that do not choose weights measure, so that no training sees them.
-    assert (trained.dev, trained.exclude) == ("korsts:dev", ["korsts:test", "klue-sts:dev"])
+    assert (trained.dev, trained.exclude) == (["korsts:dev", "klue-sts:dev"], ["korsts:test"])
     plan = stages["plan"]
     assert (plan.teacher, plan.start, plan.keep, plan.epochs) == ("bundled:e5-small", "bundled:minilm", 0.9, 2.0)
     assert plan.students["whole"] == "stage:convert-whole"
@@ -98,16 +97,32 @@ def test_the_chosen_recipe_reads_paths_from_anywhere(tmp_path: Path) -> None:
 texts = "texts.txt"
 other = "chatbot"
 [[stage]]
+name = "teach"
+kind = "train.bi"
+model = "model"
+train = ["support:train"]
+dev = "support:dev"
+epochs = 0.5
+[[stage]]
 name = "cut"
 kind = "convert"
 model = "model"
 to = "bi"
 trim_vocab = ["texts.txt", "data:texts"]
 [[stage]]
+name = "small"
+kind = "train.bi"
+model = "stage:cut"
+teacher = "stage:teach"
+objective = "distil"
+train = ["data:texts"]
+dev = "support:dev"
+epochs = 0.5
+[[stage]]
 name = "plan"
 kind = "plan"
-teacher = "model"
-students = { small = "stage:cut" }
+teacher = "stage:teach"
+students = { small = "stage:small" }
 dev = ["korsts:dev"]
 """,
         encoding="utf-8",
@@ -115,9 +130,12 @@ dev = ["korsts:dev"]
     own = load_recipe(tmp_path / "recipe.toml", OPTIONS)
     (tmp_path / "elsewhere").mkdir()
     path = tmp_path / "elsewhere" / "chosen.toml"
-    path.write_text(chosen_recipe(own, "stage:cut", "small", 3.0, tmp_path), encoding="utf-8")
+    path.write_text(chosen_recipe(own, "stage:small", "small", 3.0, tmp_path), encoding="utf-8")
     found = load_recipe(path, OPTIONS)
     assert list(found.data) == ["texts"]
     assert found.data["texts"].source == str(tmp_path / "texts.txt")
-    assert found.stages[0].model == str(tmp_path / "model")
-    assert found.stages[0].trim_vocab == [str(tmp_path / "texts.txt"), "data:texts"]
+    assert [stage.name for stage in found.stages] == ["teach", "cut", "small"]
+    # What the student is made from, its teacher too, stays as it was.
+    assert [found.stages[0].epochs, found.stages[2].epochs] == [0.5, 3.0]
+    assert found.stages[1].model == str(tmp_path / "model")
+    assert found.stages[1].trim_vocab == [str(tmp_path / "texts.txt"), "data:texts"]
