@@ -156,7 +156,7 @@ struct PyCorpus {
   }
 };
 
-NB_MODULE(_native, m) {
+NB_MODULE(munjang_native, m) {
   m.def("kernels", [] {
     std::vector<std::string> names;
     for (const char* name : kernel_names()) names.push_back(name);
