@@ -26,11 +26,15 @@ benchmark: $(READY)
 	$(BIN)/python -m benchmarks.training
 
 # torch is pinned by constraints.txt, so that no CUDA libraries of gigabytes come along by accident.
-$(READY): pyproject.toml constraints.txt
+# The native kernels need a C++ compiler; without one everything else works.
+NATIVE := $(wildcard native/*.cpp native/*.h native/CMakeLists.txt native/pyproject.toml)
+$(READY): pyproject.toml constraints.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "Munjang needs Python 3.10 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "no venv module here; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@command -v c++ >/dev/null && $(BIN)/python -m pip install --quiet --force-reinstall --no-deps ./native || \
+		echo "munjang-native was not built (it needs a C++ compiler): nearest neighbours are found by NumPy and torch, more slowly"
 	@touch $(READY)
 
 clean:

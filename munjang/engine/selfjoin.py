@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from munjang.engine.native import native_self_join
 from munjang.engine.topk import Neighbours, near_best, rescored, top_k
 from munjang.engine.workers import run_batches
 from munjang.progress import Progress, silent
@@ -60,6 +61,8 @@ def self_join(vectors: np.ndarray, k: int, progress: Progress = silent) -> Neigh
     """
     vectors = np.ascontiguousarray(vectors, np.float32)
     k = min(k, max(len(vectors) - 1, 0))
+    if k and (known := native_self_join(vectors, k, progress)) is not None:
+        return Neighbours(*known)
     rounded = _rounded(vectors) if len(vectors) >= max(_LEAST_ROWS, 4 * k) and k else None
     positions, scores = np.empty((len(vectors), k), np.int64), np.empty((len(vectors), k), np.float32)
     starts = list(range(0, len(vectors), _ROWS))

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from munjang.engine.native import native_top_k
+
 
 class Neighbours(NamedTuple):
     """The best rows of a corpus for each query: positions int64 and scores float32, both (queries, k), best first."""
@@ -26,6 +28,8 @@ def top_k(queries: np.ndarray, corpus: np.ndarray, k: int, block: int = 1024) ->
     """
     queries, corpus = np.asarray(queries, np.float32), np.asarray(corpus, np.float32)
     k = min(k, len(corpus))
+    if k and (found := native_top_k(queries, corpus, k)) is not None:
+        return Neighbours(*found)
     positions = np.empty((len(queries), k), np.int64)
     scores = np.empty((len(queries), k), np.float32)
     if k == 0:

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from munjang.engine import native
 from munjang.engine.topk import top_k
 
 #: Sums of products of small whole numbers are exact in float32, and most of them occur more than once.
 WHOLE = arrays.arrays(np.float32, (24, 3), elements=st.integers(-2, 2).map(float))
+
+
+@pytest.fixture(autouse=True, params=["native", "numpy"], scope="module")
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every test runs with the native kernels, where they are built, and without them."""
+    if request.param == "native" and native.module() is None:
+        pytest.skip("munjang-native is not built here: pip install ./native")
+    with pytest.MonkeyPatch.context() as patched:
+        if request.param == "numpy":
+            patched.setattr(native, "module", lambda: None)
+        patched.setattr(native, "_LEAST_QUERIES", 1)
+        patched.setattr(native, "_LEAST_PRODUCTS", 1)
+        yield request.param
 
 
 def by_sorting(queries: np.ndarray, corpus: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,77 @@
+"""Exact nearest neighbours by the native kernels, where the package munjang-native is installed.
+
+Rows are rounded to eight bits, for whose products CPUs have instructions of their own; bounds of what rounding loses say which
+rows may be among the best, and those are scored again in double precision. So the result is that of
+`munjang.engine.topk.top_k`, ties included, whatever the instructions and threads.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from munjang.progress import Progress, silent
+
+#: Queries, and products of a query and a row, from which on rounding the rows pays.
+_LEAST_QUERIES, _LEAST_PRODUCTS = 32, 200_000
+#: Queries between two words about progress.
+_QUERIES = 8_192
+
+
+@lru_cache(maxsize=1)
+def module() -> Any | None:
+    """The module `munjang_native`, or None where it is not installed or `MUNJANG_NATIVE=0` says to do without."""
+    if os.environ.get("MUNJANG_NATIVE") == "0":
+        return None
+    try:
+        import munjang_native
+    except ImportError:
+        return None
+    return munjang_native
+
+
+def threads() -> int:
+    """Cores that this process may use, or what `OMP_NUM_THREADS` leaves of them."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min(cores, int(asked) if asked.isdecimal() else cores))
+
+
+def native_top_k(queries: np.ndarray, corpus: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Positions int64 and scores float32, both (q, k), as `munjang.engine.topk.top_k` gives them; None where that is the
+    better way: few products, or numbers that are not finite.
+
+    Args:
+        queries: float32 (q, d). corpus: float32 (n, d). k: at most n.
+    """
+    few = len(queries) < _LEAST_QUERIES or len(queries) * len(corpus) < _LEAST_PRODUCTS
+    if few or module() is None or not _usable(queries, corpus):
+        return None
+    rounded = module().Corpus(np.ascontiguousarray(corpus), threads())
+    return rounded.top(np.ascontiguousarray(queries), k, -1, threads())
+
+
+def native_self_join(vectors: np.ndarray, k: int, progress: Progress = silent) -> tuple[np.ndarray, np.ndarray] | None:
+    """What `munjang.engine.selfjoin.self_join` gives, as above; None where the kernels are missing or numbers not finite.
+
+    Args:
+        vectors: float32 (n, d). k: at most n - 1. progress: called with (rows done, rows in all).
+    """
+    if module() is None or not _usable(vectors):
+        return None
+    vectors = np.ascontiguousarray(vectors)
+    corpus = module().Corpus(vectors, threads())
+    positions, scores = np.empty((len(vectors), k), np.int64), np.empty((len(vectors), k), np.float32)
+    for start in range(0, len(vectors), _QUERIES):
+        part = slice(start, min(start + _QUERIES, len(vectors)))
+        positions[part], scores[part] = corpus.top(vectors[part], k, start, threads())
+        progress(part.stop, len(vectors))
+    return positions, scores
+
+
+def _usable(*matrices: np.ndarray) -> bool:
+    """True for numbers that can be rounded, and lengths whose squares can be added up."""
+    return all(one.shape[1] > 0 and bool(np.abs(one).max(initial=0) < 1e15) for one in matrices)
