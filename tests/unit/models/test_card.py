@@ -166,7 +166,7 @@ def test_the_recipe_is_the_stage_as_toml() -> None:
     found = tomllib.loads(block(card(seed=7), "toml"))
     assert found["seed"] == 7
     assert found["stage"] == [{"kind": "train.bi", **given(SETTINGS)}]
-    assert found["stage"][0]["train"][0] == {"data": "korsts:train", "repeat": 8}
+    assert found["stage"][0]["train"][0] == {"data": "korsts:train", "repeat": 8, "tolerance": 0.0}
 
 
 @given(

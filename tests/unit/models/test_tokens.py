@@ -63,10 +63,10 @@ def test_a_folder_without_a_tokenizer_file_says_nothing(tmp_path: Path) -> None:
     assert token_statistics(tmp_path, ["글"]) is None
 
 
-def test_without_an_unknown_token_nothing_is_unknown(tiny_bi: Path, tmp_path: Path) -> None:
+def test_without_settings_the_unknown_token_is_that_of_the_tokenizer(tiny_bi: Path, tmp_path: Path) -> None:
     shutil.copy(tiny_bi / "tokenizer.json", tmp_path)
     found = token_statistics(tmp_path, [UNKNOWN])
-    assert (found.unknown, found.limit, found.unknown_example) == (0, None, "")
+    assert (found.unknown, found.limit, found.unknown_example) == (2, None, UNKNOWN)
 
 
 def test_no_texts_are_no_reason_to_complain(tiny_bi: Path) -> None:

@@ -265,10 +265,12 @@ def test_a_teacher_without_the_prompt_of_its_kind_is_refused_until_it_is_named(
 
     bare = tmp_path / "my-e5-model"
     shutil.copytree(tiny_bi, bare)
+    place = bare / "config_sentence_transformers.json"
+    settings = json.loads(place.read_text(encoding="utf-8"))
+    place.write_text(json.dumps(settings | {"prompts": {}, "default_prompt_name": None}), encoding="utf-8")
     with pytest.raises(DataError, match=r"not sound.*trained with a prompt") as caught:
         api.run_stage(options(tiny_bi, bare), tmp_path / "out")
     assert "config_sentence_transformers.json" in str(caught.value.hint)
-    place = bare / "config_sentence_transformers.json"
-    settings = json.loads(place.read_text(encoding="utf-8")) | {"prompts": {"none": ""}, "default_prompt_name": "none"}
-    place.write_text(json.dumps(settings), encoding="utf-8")
+    named = {"prompts": {"none": ""}, "default_prompt_name": "none"}
+    place.write_text(json.dumps(settings | named), encoding="utf-8")
     api.run_stage(options(tiny_bi, bare), tmp_path / "out")
