@@ -34,7 +34,14 @@ import numpy as np
 from benchmarks.machine import machine
 
 PEER = "sentence-transformers"
-EXPORTS = (("openvino", "float32"), ("openvino", "int8"), ("onnx", "float32"), ("onnx", "int8"))
+EXPORTS = (
+    ("native", "float32"),
+    ("native", "int8"),
+    ("openvino", "float32"),
+    ("openvino", "int8"),
+    ("onnx", "float32"),
+    ("onnx", "int8"),
+)
 Encode = Callable[[list[str]], np.ndarray]
 
 

@@ -67,7 +67,7 @@ struct Work {
     const int64_t base = starts[first];
     for (int i = first; i < last; i++)
       for (int64_t t = starts[i]; t < starts[i + 1]; t++) {
-        const float* word = e.words.data() + static_cast<size_t>(ids[t]) * d;
+        const float* word = e.words + static_cast<size_t>(ids[t]) * d;
         const float* position = e.positions.data() + (t - starts[i] + e.position_offset) * d;
         const float* kind = e.types.empty() ? nullptr : e.types.data() + static_cast<size_t>(kinds ? kinds[t] : 0) * d;
         float* to = room.states.get() + (t - base) * d;
@@ -144,7 +144,7 @@ void require(const Encoder& e, const int32_t* ids, const int32_t* kinds, const i
     if (n > e.longest()) throw std::invalid_argument("a text of more tokens than the model has positions");
   }
   for (int64_t t = starts[0]; t < starts[texts]; t++) {
-    if (ids[t] < 0 || ids[t] >= e.vocabulary()) throw std::invalid_argument("a token id that the model does not have");
+    if (ids[t] < 0 || ids[t] >= e.vocabulary) throw std::invalid_argument("a token id that the model does not have");
     if (kinds && !e.types.empty() && (kinds[t] < 0 || kinds[t] >= e.kinds())) throw std::invalid_argument("a token type that the model does not have");
   }
 }

@@ -24,10 +24,11 @@ struct Encoder {
   const Kernels* kernels = nullptr;
   int size = 0, heads = 0, inner = 0, position_offset = 0;
   float epsilon = 1e-12f;
-  std::vector<float> words, positions, types, gain, bias;  // types may be empty
+  const float* words = nullptr;  // (vocabulary, d), of whoever made this: a large table is mapped from its file, not copied
+  int vocabulary = 0;
+  std::vector<float> positions, types, gain, bias;  // types may be empty
   std::vector<Layer> layers;
 
-  int vocabulary() const { return static_cast<int>(words.size() / size); }
   int longest() const { return static_cast<int>(positions.size() / size) - position_offset; }
   int kinds() const { return static_cast<int>(types.size() / size); }
 };

@@ -34,18 +34,20 @@ static void require(bool holds, const char* what) {
 
 struct PyEncoder {
   Encoder e;
+  nb::object kept;  // the table of words
   std::vector<Reach> reach;
 
   PyEncoder(const PyEncoder&) = delete;
   PyEncoder(In<float> words, In<float> positions, In<float> types, In<float> gain, In<float> bias, int heads, int inner,
-            int position_offset, float epsilon, const std::string& kernels) {
+            int position_offset, float epsilon, const std::string& kernels) : kept(nb::cast(words)) {
     require(words.ndim() == 2 && positions.ndim() == 2 && types.ndim() == 2, "embeddings are matrices");
     e.kernels = &kernels_named(kernels.c_str());
     e.size = static_cast<int>(words.shape(1)), e.heads = heads, e.inner = inner;
     e.position_offset = position_offset, e.epsilon = epsilon;
     require(e.size > 0 && heads > 0 && e.size % heads == 0 && inner > 0, "the size is a multiple of the heads");
     require(positions.shape(1) == words.shape(1) && types.shape(1) == words.shape(1), "embeddings are of one size");
-    e.words = floats(words), e.positions = floats(positions), e.types = floats(types), e.gain = floats(gain), e.bias = floats(bias);
+    e.words = words.data(), e.vocabulary = static_cast<int>(words.shape(0));
+    e.positions = floats(positions), e.types = floats(types), e.gain = floats(gain), e.bias = floats(bias);
     require(static_cast<int>(e.gain.size()) == e.size && static_cast<int>(e.bias.size()) == e.size, "a norm of the size");
   }
 

@@ -24,7 +24,7 @@ class StubModel:
     """Stands for `munjang.engine.encoder.Encoder`; a text of more than 1,000 characters counts as truncated."""
 
     dimension = DIMENSION
-    backend = SimpleNamespace(name="stub")
+    backend = SimpleNamespace(name="stub", note="")
 
     def __init__(self) -> None:
         self.counts = EncodeCounts()

@@ -60,6 +60,8 @@ def encode_texts(
     from munjang.engine.encoder import Encoder
 
     encoder = Encoder(folder, _device(device), backend=backend, dimension=dimension)
+    if encoder.backend.note:
+        show.say(f"  {encoder.backend.name} encodes: {encoder.backend.note}")
     vectors = encoder.encode([one.text for one in cleaned], use)
     changed = sum(bool(one.changes) for one in cleaned)
     if changed:

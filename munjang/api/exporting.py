@@ -38,7 +38,7 @@ def export(
 
     Args:
         model: `bundled:e5-small`, a folder, or an id of the hub.
-        to: `openvino` or `onnx`.
+        to: `native`, `openvino` or `onnx`.
         precision: `float32` or `int8`.
         sample: data sets of the user's own texts: they calibrate `int8`, and outputs are compared on them. By default the
             embedded sentences of customer support, Korean and English.

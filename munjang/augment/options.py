@@ -117,9 +117,11 @@ class LabelOptions(Labelling):
     student: BiEncoder | None = None
     """The bi-encoder that would learn from the labels. With `dev` it is the gate: teachers that are no better on dev
     than the student have nothing to teach, and the stage stops."""
-    backend: Literal["torch", "openvino-int8", "onnx-int8", "openvino-float32", "onnx-float32"] = "torch"
+    backend: Literal[
+        "torch", "native-int8", "native-float32", "openvino-int8", "onnx-int8", "openvino-float32", "onnx-float32"
+    ] = "torch"
     """What runs the cross-encoders. An export is made where there is none yet, which takes a minute, and labels only if it
-    loses no more than 0.3 points on `dev`, else torch does. On a CPU with many pairs ahead `openvino-int8` is the fastest."""
+    loses no more than 0.3 points on `dev`, else torch does. On a CPU with many pairs ahead `native-int8` is the fastest."""
     calibrate: bool = False
     """Bring each teacher's scores to the scale of dev's by isotonic regression before they are averaged."""
     match: list[ScoredPairs] = Field(default_factory=list)

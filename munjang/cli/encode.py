@@ -51,7 +51,7 @@ def encode(
         pairs: Two columns whose texts a cross-encoder scores, in place of vectors.
         encoding: Force an encoding of the files, such as cp949.
         shard_rows: Rows a shard, which is what a kill can cost.
-        backend: What runs the model: auto, torch, or an export such as openvino-int8.
+        backend: What runs the model: auto, torch, native, or an export such as native-int8.
     """
     common = common or Running()
     if not sources:

@@ -20,7 +20,7 @@ def export(
     model: str,
     /,
     *,
-    to: Literal["openvino", "onnx"],
+    to: Literal["native", "openvino", "onnx"],
     precision: Literal["float32", "int8"] = "float32",
     sample: Annotated[list[str] | None, _LIST] = None,
     dev: str | None = None,

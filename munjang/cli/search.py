@@ -37,7 +37,7 @@ def search(
         query: What to look for.
         top: Hits to show.
         rerank: First hits that the cross-encoder orders anew; 0 for none.
-        backend: What runs the models: auto, torch, or an export such as openvino-int8.
+        backend: What runs the models: auto, torch, native, or an export such as native-int8.
     """
     common = common or Running()
     answer = api.search(index, query, top=top, rerank=rerank, device=common.device, backend=backend)

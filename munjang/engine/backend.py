@@ -31,6 +31,8 @@ class Backend(Protocol):
     identity: str
     """What runs the model, as far as outputs depend on it beyond the rounding of another batch: such as `torch-float32`, or
     `torch-float32-cuda`. Outputs are kept under it."""
+    note: str
+    """What a user should know of this choice, such as why nothing faster runs the model; mostly empty."""
     outputs: int
     """Numbers an input: the dimension of a bi-encoder's vectors, a cross-encoder's classes."""
     threads: int

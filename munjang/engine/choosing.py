@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import Any
 
+from munjang.engine import exported
 from munjang.engine.backend import Backend
-from munjang.engine.certificate import exports_of
-from munjang.engine.exported import LIBRARIES, open_export
+from munjang.engine.certificate import Certificate, exports_of
+from munjang.engine.native import opening
 from munjang.errors import MissingInputError, UnavailableError
 from munjang.models.folder import require_kind, require_safe_folder
 
 #: What a user may ask for.
-CHOICES = ("auto", "torch", "torch-bfloat16", *LIBRARIES)
+CHOICES = ("auto", "torch", "torch-bfloat16", "native", *exported.LIBRARIES)
 
 
 def open_backend(folder: Path, kind: str, device: str, budget: int | None, wanted: str) -> Backend:
@@ -22,10 +25,10 @@ def open_backend(folder: Path, kind: str, device: str, budget: int | None, wante
         kind: `bi-encoder` or `cross-encoder`.
         device: such as `cpu`; exports run on a CPU only.
         budget: padded tokens a batch; the backend's own by default.
-        wanted: `torch`, in float32; `torch-bfloat16`; `openvino` or `onnx`, the fastest export for it beside the model;
-            one of these exports by its name,
-            such as `openvino-int8`; or `auto`, the fastest export whose certificate holds and whose library is
-            installed, else torch, on a GPU in bfloat16 if it computes that.
+        wanted: `torch`, in float32; `torch-bfloat16`; `native`, `openvino` or `onnx`, the fastest export for it beside the
+            model, of which `native` needs none for float32; one of these exports by its name, such as `native-int8`; or
+            `auto`, the fastest export whose certificate holds and whose library is installed, else the native kernels in
+            float32 where they are built and run this model, else torch, on a GPU in bfloat16 if it computes that.
 
     Raises:
         MissingInputError: no such folder or export. DataError: the folder is unsafe, damaged, or of the other kind.
@@ -37,25 +40,47 @@ def open_backend(folder: Path, kind: str, device: str, budget: int | None, wante
         return _torch(folder, kind, device, budget, wanted)
     found = sorted(exports_of(folder), key=lambda export: -export[1].speed_ratio)
     if wanted == "auto":
-        for place, certificate in found:
-            if certificate.holds and certificate.speed_ratio > 1:
-                try:
-                    return open_export(folder, place, certificate, budget)
-                except UnavailableError:
-                    continue
-        return _torch(folder, kind, device, budget, wanted)
+        return _fastest(folder, kind, device, budget, found)
     for place, certificate in found:
         if wanted in (certificate.backend, f"{certificate.backend}-{certificate.precision}"):
             return open_export(folder, place, certificate, budget)
+    if wanted in ("native", "native-float32"):
+        return opening.open_proven(folder, kind, budget)
+    backend, _, precision = wanted.partition("-")
     raise MissingInputError(
         f"this model has no export for {wanted}",
         where=folder,
         expected=", ".join(f"{c.backend}-{c.precision}" for _, c in found) or None,
-        hint=f"run: munjang export {folder} --to {wanted.partition('-')[0]}",
+        hint=f"run: munjang export {folder} --to {backend}" + (f" --precision {precision}" if precision else ""),
     )
 
 
-def _torch(folder: Path, kind: str, device: str, budget: int | None, wanted: str) -> Backend:
+def _fastest(
+    folder: Path, kind: str, device: str, budget: int | None, found: list[tuple[Path, Certificate]]
+) -> Backend:
+    for place, certificate in found:
+        if certificate.holds and certificate.speed_ratio > 1:
+            with contextlib.suppress(UnavailableError):
+                return open_export(folder, place, certificate, budget)
+    try:
+        return opening.open_proven(folder, kind, budget)
+    except UnavailableError as error:
+        backend = _torch(folder, kind, device, budget, "auto")
+        backend.note = f"{error.what}: {error.got}" if error.got else error.what
+        return backend
+
+
+def open_export(folder: Path, place: Path, certificate: Certificate, budget: int | None = None) -> Any:
+    """A backend over an export.
+
+    Raises:
+        UnavailableError: its library is not installed, or of a release that cannot read it. DataError: it is damaged.
+    """
+    opens = opening.open_export if certificate.backend == "native" else exported.open_export
+    return opens(folder, place, certificate, budget)
+
+
+def _torch(folder: Path, kind: str, device: str, budget: int | None, wanted: str) -> Any:
     import torch
     from sentence_transformers import CrossEncoder, SentenceTransformer
 

@@ -37,6 +37,7 @@ class _Exported(ABC):
     def __init__(self, folder: Path, place: Path, certificate: Certificate, budget: int | None = None) -> None:
         self.name = f"{certificate.backend}-{certificate.precision}"
         self.identity = f"{self.name} {self._release()} {self._digest(place)}"
+        self.note = ""
         self.outputs = certificate.outputs
         self.budget = budget or CPU_BUDGET
         self.threads = len(os.sched_getaffinity(0))

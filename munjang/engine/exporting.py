@@ -1,48 +1,47 @@
-"""Writes a model for OpenVINO or ONNX Runtime, measures what became of it, and certifies that.
+"""Exports a model to another runtime, measures what became of it, and certifies that.
 
-The whole model is exported, from token ids to vectors or logits, by `torch.onnx.export`: what stands in front of it is a
-tokenizer, and behind it nothing.
+What stands in front of an export is a tokenizer, and behind it nothing: it gives vectors or logits.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
-import importlib.util
-import io
 import json
-import logging
 import os
 import shutil
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from sentence_transformers import CrossEncoder
-from torch import Tensor, nn
+from torch import nn
 
 from munjang.engine.backend import Backend
 from munjang.engine.certificate import EXPORTS, FILE, GOLDEN, Certificate
-from munjang.engine.choosing import open_backend
+from munjang.engine.choosing import open_backend, open_export
 from munjang.engine.encoder import cosine_of_rows
-from munjang.engine.exported import LIBRARIES, open_export
 from munjang.engine.features import Features
+from munjang.engine.graphs import require_libraries, versions_of, write_graph
+from munjang.engine.native.backend import NativeBackend
+from munjang.engine.native.opening import require_outline
+from munjang.engine.native.outline import Outline
+from munjang.engine.native.rounding import Inputs, choose_rounding, write_rounding
 from munjang.engine.running import run_inputs
 from munjang.engine.tokens import Tokens, load_tokenizer
 from munjang.engine.torch_backend import TorchBackend
-from munjang.errors import DataError, DiskError, MissingInputError, missing_extra
+from munjang.errors import DataError, DiskError, MissingInputError, UnavailableError
 from munjang.files import new_directory, write_json
 from munjang.models.folder import fingerprint_model, model_kind
 from munjang.models.settings import default_prompt, transformer_folder
 
 PRECISIONS = ("float32", "int8")
-#: Inputs that show a quantiser the range of activations, and on which an export is compared with torch.
-CALIBRATION, SAMPLE = 300, 400
+#: Inputs on which an export is compared with torch.
+SAMPLE = 400
+#: Of these, how many show the native kernels the range of activations; the others have not been seen when it is compared.
+_CALIBRATION = 200
 #: Texts of which the vectors are kept for `munjang verify`.
 _GOLDEN = (
     "환불은 언제 되나요?",
@@ -67,20 +66,6 @@ class Dev(NamedTuple):
     """float64 (pairs,)."""
 
 
-class _Whole(nn.Module):
-    """A model as a function of tensors."""
-
-    def __init__(self, model: Any, output: str, types: bool) -> None:
-        super().__init__()
-        self.model, self.output, self.types = model, output, types
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
-        features = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if self.types:
-            features["token_type_ids"] = token_type_ids
-        return self.model(features)[self.output]
-
-
 def export_model(
     folder: Path,
     backend: str,
@@ -96,7 +81,7 @@ def export_model(
 
     Args:
         folder: of a bi-encoder or a cross-encoder.
-        backend: `openvino` or `onnx`.
+        backend: `native`, `openvino` or `onnx`.
         precision: `float32`, or `int8` for weights and activations.
         sample: texts of the user's own: they calibrate the quantiser, and outputs are compared on them. A
             cross-encoder reads them two by two.
@@ -114,7 +99,7 @@ def export_model(
     """
     kind = model_kind(folder)
     transformer_folder(folder)  # there is nothing to gain from an export of a table
-    _require(backend, precision)
+    require_outline(folder) if backend == "native" else require_libraries(backend, precision)
     if not os.access(folder, os.W_OK):
         raise DiskError("an export lies beside its model, and this folder cannot be written", where=folder)
     reference = open_backend(folder, kind, "cpu", None, "torch")
@@ -127,13 +112,46 @@ def export_model(
     draft = _draft(folder, kind, backend, precision, reference, types, len(inputs), accept)
     with _made(folder / EXPORTS / f"{backend}-{precision}", model=folder.name) as place:
         say(f"exporting to {backend} in {precision}")
-        _write(reference, types, backend, precision, inputs, prompt, place)
+        if backend == "native":
+            _write_native(folder, draft, inputs, prompt, place, say)
+        else:
+            write_graph(reference, types, backend, precision, inputs, prompt, place)
         exported = open_export(folder, place, draft)
         say(f"comparing with torch on {len(inputs):,} of the sample")
         certificate = _measured(draft, reference, exported, inputs, prompt, dev, spearman)
         write_json(place / FILE, certificate.as_dict())
         write_json(place / GOLDEN, _golden(reference, kind, prompt, certificate.model))
     return certificate
+
+
+def prove_native(folder: Path, kind: str, outline: Outline) -> Certificate:
+    """Compare the native kernels in float32 with torch on a few texts of all lengths.
+
+    Raises:
+        UnavailableError: what the tokenizer alone reads is not what the model reads, or an activation stays in torch.
+    """
+    reference = open_backend(folder, kind, "cpu", None, "torch")
+    assert isinstance(reference, TorchBackend)
+    prompt = default_prompt(folder) if kind == "bi-encoder" else ""
+    inputs = _inputs(kind, [*_GOLDEN, *(text * 40 for text in _GOLDEN)])
+    try:
+        types = _require_same_tokens(folder, reference, inputs, prompt)
+    except DataError as error:
+        raise UnavailableError(error.what, where=folder, got=error.got, hint="use torch") from error
+    draft = _draft(folder, kind, "native", "float32", reference, types, len(inputs), False)
+    return _measured(draft, reference, NativeBackend(folder, outline, draft), inputs, prompt, None, lambda x, y: None)
+
+
+def _write_native(
+    folder: Path, draft: Certificate, inputs: list[Any], prompt: str, place: Path, say: Callable[[str], None]
+) -> None:
+    """What the kernels need beside a model: nothing in float32; in eight bits how its products are rounded."""
+    if draft.precision == "float32":
+        return
+    outline = require_outline(folder)
+    read = Tokens(load_tokenizer(transformer_folder(folder)), draft.limit, inputs[:_CALIBRATION], prompt)
+    shown = Inputs(read.ids, read.types if draft.types else None)
+    write_rounding(place, choose_rounding(outline, shown, draft.kind == "bi-encoder", say))
 
 
 def _draft(
@@ -158,7 +176,7 @@ def _draft(
         types=types,
         sample=sample,
         accepted=accept,
-        versions=_versions(backend),
+        versions=versions_of(backend),
     )
 
 
@@ -174,15 +192,6 @@ def _made(target: Path, **meta: Any) -> Iterator[Path]:
         target.rename(older)
     target.with_name(f".new-{target.name}").rename(target)
     shutil.rmtree(older, ignore_errors=True)
-
-
-def _require(backend: str, precision: str) -> None:
-    """All libraries before any work."""
-    wanted = {"openvino": ["openvino"], "onnx": ["onnxruntime"]}[backend] + ["onnx", "onnxscript"]
-    wanted += ["nncf"] if (backend, precision) == ("openvino", "int8") else []
-    for package in wanted:
-        if importlib.util.find_spec(package) is None:
-            raise missing_extra(package, backend)
 
 
 def _inputs(kind: str, sample: Sequence[str]) -> list[Any]:
@@ -212,83 +221,6 @@ def _require_same_tokens(folder: Path, reference: TorchBackend, inputs: list[Any
                 hint="use this model with torch",
             )
     return types is not None
-
-
-def _write(
-    reference: TorchBackend, types: bool, backend: str, precision: str, inputs: list[Any], prompt: str, place: Path
-) -> None:
-    read = reference.read(inputs, prompt)
-    example = {name: value for name, value in read.batch([0, 1]).items() if isinstance(value, Tensor)}
-    names = ["input_ids", "attention_mask", *(["token_type_ids"] if types else [])]
-    whole = _Whole(reference.model, "scores" if reference.pairs else "sentence_embedding", types).eval()
-    dynamic = {name: {0: "inputs", 1: "tokens"} for name in names}
-    graph = place / LIBRARIES["onnx"]
-    with _quiet():
-        try:
-            torch.onnx.export(
-                whole,
-                tuple(example[name] for name in names),
-                str(graph),
-                input_names=names,
-                output_names=["outputs"],
-                dynamic_axes={**dynamic, "outputs": {0: "inputs"}},
-                dynamo=True,
-                external_data=True,
-            )
-        except Exception as error:
-            got = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            raise DataError("this model cannot be exported", got=got, hint="use this model with torch") from error
-        if backend == "openvino":
-            _to_openvino(reference, read, names, precision, place)
-        elif precision == "int8":
-            _quantise_onnx(graph)
-
-
-def _to_openvino(reference: TorchBackend, read: Features, names: list[str], precision: str, place: Path) -> None:
-    import openvino
-
-    graph = place / LIBRARIES["onnx"]
-    model = openvino.Core().read_model(str(graph))
-    if precision == "int8":
-        import nncf
-
-        def feeds(position: int) -> dict[str, np.ndarray]:
-            batch = read.batch([position])
-            return {name: batch[name].numpy() for name in names}
-
-        calibration = list(range(min(len(read), CALIBRATION)))
-        model = nncf.quantize(
-            model,
-            nncf.Dataset(calibration, feeds),
-            # Smooths activations into weights (Xiao et al. 2022, arXiv 2211.10438) and leaves attention's softmax alone.
-            model_type=nncf.ModelType.TRANSFORMER,
-            subset_size=len(calibration),
-        )
-    openvino.save_model(model, str(place / LIBRARIES["openvino"]), compress_to_fp16=False)
-    for path in place.glob(f"{graph.name}*"):
-        path.unlink()
-
-
-def _quantise_onnx(graph: Path) -> None:
-    from onnxruntime.quantization import quantize_dynamic
-
-    small = graph.with_name("small.onnx")
-    quantize_dynamic(str(graph), str(small), per_channel=True)
-    for path in graph.parent.glob(f"{graph.name}*"):
-        path.unlink()
-    small.rename(graph)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """What the exporters print about themselves is of no use to a user; errors come as exceptions."""
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 def _measured(
@@ -348,11 +280,6 @@ def _golden(reference: TorchBackend, kind: str, prompt: str, fingerprint: str) -
         "inputs": inputs,
         "outputs": [[round(float(value), 7) for value in row] for row in run_inputs(reference, inputs, prompt).outputs],
     }
-
-
-def _versions(backend: str) -> dict[str, str]:
-    names = ["torch", {"openvino": "openvino", "onnx": "onnxruntime"}[backend]]
-    return {name: importlib.metadata.version(name) for name in names}
 
 
 def read_golden(path: Path) -> dict[str, Any]:

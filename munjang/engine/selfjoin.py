@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from munjang.engine.native import native_self_join
+from munjang.engine.native.neighbours import native_self_join
 from munjang.engine.topk import Neighbours, near_best, rescored, top_k
 from munjang.engine.workers import run_batches
 from munjang.progress import Progress, silent

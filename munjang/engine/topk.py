@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from munjang.engine.native import native_top_k
+from munjang.engine.native.neighbours import native_top_k
 
 
 class Neighbours(NamedTuple):

@@ -49,6 +49,7 @@ class TorchBackend:
         half: bool = False,
     ) -> None:
         self.name = "torch-bfloat16" if half else "torch"
+        self.note = ""
         self._half = half
         self.model = model.eval()
         self.device = device

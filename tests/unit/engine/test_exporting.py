@@ -22,6 +22,7 @@ from munjang.data.catalog import SAMPLE_FOLDER
 from munjang.engine.certificate import FILE, LOSS, Certificate, exports_of, read_certificate
 from munjang.engine.encoder import Encoder
 from munjang.engine.exporting import Dev, export_model
+from munjang.engine.native import opening
 from munjang.engine.scorer import Scorer
 from munjang.errors import DataError, MissingInputError, UnavailableError, UsageError
 
@@ -43,6 +44,11 @@ def bi(tiny_bi: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for backend in ("openvino", "onnx"):
         made(folder, backend)
     return folder
+
+
+@pytest.fixture
+def _without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "module", lambda: None)
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnx"])
@@ -153,6 +159,7 @@ def rewrite(place: Path, **changes: object) -> None:
     place.with_name("again").rename(place)
 
 
+@pytest.mark.usefixtures("_without_kernels")
 def test_auto_takes_the_fastest_that_holds_and_else_torch(bi: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(bi, tmp_path / "bi")
     onnx, openvino = (folder / ".munjang" / f"{name}-float32" for name in ("onnx", "openvino"))
@@ -166,6 +173,7 @@ def test_auto_takes_the_fastest_that_holds_and_else_torch(bi: Path, tmp_path: Pa
     assert Encoder(folder, backend="onnx").backend.name == "onnx-float32"
 
 
+@pytest.mark.usefixtures("_without_kernels")
 def test_an_export_of_other_weights_or_with_a_flipped_bit_is_not_taken(bi: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(bi, tmp_path / "bi")
     assert len(list(exports_of(folder))) == 2

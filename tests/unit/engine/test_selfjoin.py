@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from munjang.engine import native, selfjoin
+from munjang.engine import selfjoin
+from munjang.engine.native import neighbours as native
 from munjang.engine.selfjoin import self_join
 from munjang.engine.topk import top_k
 

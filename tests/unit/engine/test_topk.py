@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from munjang.engine import native
+from munjang.engine.native import neighbours as native
 from munjang.engine.topk import top_k
 
 #: Sums of products of small whole numbers are exact in float32, and most of them occur more than once.

@@ -7,37 +7,15 @@ rows may be among the best, and those are scored again in double precision. So t
 
 from __future__ import annotations
 
-import os
-from functools import lru_cache
-from typing import Any
-
 import numpy as np
 
+from munjang.engine.native.kernels import instructions, module, threads
 from munjang.progress import Progress, silent
 
 #: Queries, and products of a query and a row, from which on rounding the rows pays.
 _LEAST_QUERIES, _LEAST_PRODUCTS = 32, 200_000
 #: Queries between two words about progress.
 _QUERIES = 8_192
-
-
-@lru_cache(maxsize=1)
-def module() -> Any | None:
-    """The module `munjang_native`, or None where it is not installed or `MUNJANG_NATIVE=0` says to do without."""
-    if os.environ.get("MUNJANG_NATIVE") == "0":
-        return None
-    try:
-        import munjang_native
-    except ImportError:
-        return None
-    return munjang_native
-
-
-def threads() -> int:
-    """Cores that this process may use, or what `OMP_NUM_THREADS` leaves of them."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, min(cores, int(asked) if asked.isdecimal() else cores))
 
 
 def native_top_k(queries: np.ndarray, corpus: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -50,7 +28,7 @@ def native_top_k(queries: np.ndarray, corpus: np.ndarray, k: int) -> tuple[np.nd
     few = len(queries) < _LEAST_QUERIES or len(queries) * len(corpus) < _LEAST_PRODUCTS
     if few or module() is None or not _usable(queries, corpus):
         return None
-    rounded = module().Corpus(np.ascontiguousarray(corpus), threads())
+    rounded = module().Corpus(np.ascontiguousarray(corpus), threads(), instructions())
     return rounded.top(np.ascontiguousarray(queries), k, -1, threads())
 
 
@@ -63,7 +41,7 @@ def native_self_join(vectors: np.ndarray, k: int, progress: Progress = silent) -
     if module() is None or not _usable(vectors):
         return None
     vectors = np.ascontiguousarray(vectors)
-    corpus = module().Corpus(vectors, threads())
+    corpus = module().Corpus(vectors, threads(), instructions())
     positions, scores = np.empty((len(vectors), k), np.int64), np.empty((len(vectors), k), np.float32)
     for start in range(0, len(vectors), _QUERIES):
         part = slice(start, min(start + _QUERIES, len(vectors)))
