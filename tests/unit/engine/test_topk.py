@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from munjang.engine.native import neighbours as native
-from munjang.engine.topk import top_k
+from munjang.engine.topk import Corpus, top_k
 
 #: Sums of products of small whole numbers are exact in float32, and most of them occur more than once.
 WHOLE = arrays.arrays(np.float32, (24, 3), elements=st.integers(-2, 2).map(float))
@@ -112,3 +112,16 @@ def test_other_types_are_taken_as_float32() -> None:
         assert np.array_equal(found.positions, expected.positions)
     lists = top_k(queries.tolist(), corpus.tolist(), 3)
     assert np.array_equal(lists.positions, expected.positions)
+
+
+def test_a_kept_corpus_gives_the_same_for_every_query(way: str) -> None:
+    corpus, queries = unit_rows((300, 20), 1), unit_rows((50, 20), 2)
+    kept, expected = Corpus(corpus), top_k(queries, corpus, 7)
+    for i in range(len(queries)):
+        found = kept.top_k(queries[i : i + 1], 7)
+        assert np.array_equal(found.positions[0], expected.positions[i])
+        assert np.array_equal(found.scores[0], expected.scores[i])
+    assert kept.top_k(queries[:2], 400).positions.shape == (2, 300)
+    assert Corpus(corpus[:0]).top_k(queries, 3).positions.shape == (50, 0)
+    odd = Corpus(np.full((3, 20), np.nan, np.float32))
+    assert odd.top_k(queries[:1], 2).positions.shape == (1, 2)
