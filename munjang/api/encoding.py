@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from munjang.errors import ConfigError, DataError, MissingInputError, Option, Phrase, UsageError
-from munjang.models.source import resolve_model
+from munjang.models.source import ENCODER, RERANKER, resolve_model
 from munjang.progress import QUIET, Show
 from munjang.text import clean, is_blank
 
@@ -22,7 +22,7 @@ USES = ("similarity", "query", "document")
 
 def encode_texts(
     texts: Sequence[str],
-    model: str = "bundled:e5-small",
+    model: str = ENCODER,
     *,
     use: str = "similarity",
     dimension: int | None = None,
@@ -34,7 +34,7 @@ def encode_texts(
 
     Args:
         texts: themselves; each passes the door for text as the rows of a file do, so both give the same vector.
-        model: a bi-encoder: `bundled:e5-small`, a folder, or an id of the hub.
+        model: a bi-encoder: `bundled:ko-small`, a folder, or an id of the hub.
         use: which of the model's prompts goes before each text: `similarity` (its default one), `query` or `document`.
         dimension: of the vectors, if they are to be cut.
         device: such as `cpu`; by default cuda, else mps, else cpu. Named `cpu`, an export runs without loading torch.
@@ -76,7 +76,7 @@ def encode_texts(
 def encode(
     sources: Sequence[str | Path],
     out: str | Path,
-    model: str = "bundled:e5-small",
+    model: str | None = None,
     *,
     use: str = "similarity",
     dimension: int | None = None,
@@ -96,7 +96,8 @@ def encode(
     Args:
         sources: TSV, CSV, JSON, JSONL, Parquet or text files, or names of the catalogue.
         out: the folder; see `munjang.engine.shards` for what lies in it.
-        model: a bi-encoder, or with `pairs` a cross-encoder: `bundled:e5-small`, a folder, or an id of the hub.
+        model: a bi-encoder, by default `bundled:ko-small`, or with `pairs` a cross-encoder, by default
+            `bundled:ko-reranker`; a folder, or an id of the hub.
         use: see `encode_texts`; of pairs, `similarity` scores both orders and takes the mean, `query` the order given.
         precision: `float32`, `float16`, `int8` or `binary`; see `munjang.engine.precision.store`.
         format: `npy` or `parquet`.
@@ -119,6 +120,7 @@ def encode(
     from munjang.models.folder import fingerprint_model, require_kind
 
     began = time.monotonic()
+    model = model or (RERANKER if pairs else ENCODER)
     _require_options(use, precision, format, shard_rows)
     _require_effect_on_pairs(pairs, use, dimension, precision, text_column)
     files = find_text_files([str(source) for source in sources], Path.cwd())

@@ -13,6 +13,7 @@ from rich.markup import escape
 from munjang import api
 from munjang.cli.output import Running, print_json, relative, showing, stdout
 from munjang.errors import Option, Phrase, UsageError
+from munjang.models.source import ENCODER, RERANKER
 from munjang.text import printable
 
 _Count = Parameter(validator=validators.Number(gte=1))
@@ -22,7 +23,7 @@ _SHOWN = 5
 
 def encode(
     *sources: str,
-    model: str = "bundled:e5-small",
+    model: str | None = None,
     out: Annotated[Path | None, Parameter(name="--out")] = None,
     use: Literal["similarity", "query", "document"] = "similarity",
     dimension: Annotated[int | None, _Count] = None,
@@ -40,7 +41,8 @@ def encode(
 
     Args:
         sources: Texts; with --out, files or catalogue names.
-        model: A bi-encoder, or with --pairs a cross-encoder: bundled:e5-small, a folder, or a hub id.
+        model: A bi-encoder, by default bundled:ko-small, or with --pairs a cross-encoder, by default bundled:ko-reranker; a
+            folder, or a hub id.
         out: Folder to make. A killed command goes on where it was if it is given again.
         use: Which of the model's prompts goes before each text.
         dimension: Of the vectors, if they are to be cut; at most the model's.
@@ -56,6 +58,7 @@ def encode(
     common = common or Running()
     if not sources:
         raise UsageError("nothing to encode", expected=Phrase("texts, or files with {}", Option("out", "FOLDER")))
+    model = model or (RERANKER if pairs else ENCODER)
     of_vectors: dict[str, Any] = {"model": model, "use": use, "dimension": dimension}
     of_vectors |= {"device": common.device, "backend": backend}
     of_files: dict[str, Any] = {

