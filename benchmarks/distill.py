@@ -69,7 +69,7 @@ def ours(teacher: Path, student: Path, pairs: list[Any], epochs: int) -> tuple[d
     from munjang.train.objectives import BI_OBJECTIVES
     from munjang.train.options import TrainBiOptions
 
-    encoder, runner = Encoder(teacher, "cpu", cache=True), Encoder(student, "cpu")
+    encoder, runner = Encoder(teacher, "cpu", backend="exact", cache=True), Encoder(student, "cpu")
     runner.model.max_seq_length = LENGTH
     common = {
         "name": "bench",
@@ -91,7 +91,7 @@ def ours(teacher: Path, student: Path, pairs: list[Any], epochs: int) -> tuple[d
     best = BestWeights(task.trainable, time.perf_counter, TrainReport.of(sets))  # the last weights are the best
     Loop(task, options, best, seed=SEED, progress=silent).run(keep_start=False)
     ended = now("cpu")
-    normalise(Encoder(teacher, "cpu", cache=True).encode(texts))
+    normalise(Encoder(teacher, "cpu", backend="exact", cache=True).encode(texts))
     return {"teacher": read - began, "all": ended - began, "again": now("cpu") - ended}, runner
 
 

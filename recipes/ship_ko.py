@@ -90,12 +90,18 @@ def main(run: Path, out: Path) -> int:
 def _stage(run: Path, name: str) -> Path:
     found = [path for path in (run / "stages").glob(f"{name}-*") if path.name.rpartition("-")[0] == name]
     if len(found) != 1:
-        sys.exit(f"error: {run} has {len(found)} results of the stage {name}; run recipes/munjang-ko-small.toml in a new folder")
+        sys.exit(
+            f"error: {run} has {len(found)} results of the stage {name}; run recipes/munjang-ko-small.toml in a new folder"
+        )
     return found[0]
 
 
 def _card(name: str, shipped: Shipped, report: Mapping[str, Any]) -> str:
-    tags = ["sentence-transformers", "sentence-similarity" if shipped.kind == "bi-encoder" else "cross-encoder", "munjang"]
+    tags = [
+        "sentence-transformers",
+        "sentence-similarity" if shipped.kind == "bi-encoder" else "cross-encoder",
+        "munjang",
+    ]
     front = "\n".join(
         [
             "---",

@@ -68,7 +68,7 @@ class Teacher:
 
     def _open(self) -> Callable[[Sequence[Pair]], np.ndarray]:
         if self.is_bi_encoder:
-            encoder = Encoder(self.folder, self.device, cache=self.cache)
+            encoder = Encoder(self.folder, self.device, backend="exact", cache=self.cache)
 
             def cosines(pairs: Sequence[Pair]) -> np.ndarray:
                 vectors = encoder.encode([text for pair in pairs for text in pair])

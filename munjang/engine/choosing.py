@@ -14,7 +14,7 @@ from munjang.errors import MissingInputError, UnavailableError
 from munjang.models.folder import require_kind, require_safe_folder
 
 #: What a user may ask for.
-CHOICES = ("auto", "torch", "torch-bfloat16", "native", *exported.LIBRARIES)
+CHOICES = ("auto", "exact", "torch", "torch-bfloat16", "native", *exported.LIBRARIES)
 
 
 def open_backend(folder: Path, kind: str, device: str, budget: int | None, wanted: str) -> Backend:
@@ -28,7 +28,8 @@ def open_backend(folder: Path, kind: str, device: str, budget: int | None, wante
         wanted: `torch`, in float32; `torch-bfloat16`; `native`, `openvino` or `onnx`, the fastest export for it beside the
             model, of which `native` needs none for float32; one of these exports by its name, such as `native-int8`; or
             `auto`, the fastest export whose certificate holds and whose library is installed, else the native kernels in
-            float32 where they are built and run this model, else torch, on a GPU in bfloat16 if it computes that.
+            float32 where they are built and run this model, else torch, on a GPU in bfloat16 if it computes that; or
+            `exact`, which takes no export: the kernels in float32, else torch.
 
     Raises:
         MissingInputError: no such folder or export. DataError: the folder is unsafe, damaged, or of the other kind.
@@ -36,9 +37,11 @@ def open_backend(folder: Path, kind: str, device: str, budget: int | None, wante
     """
     require_kind(folder, kind)
     require_safe_folder(folder)
-    if wanted in ("torch", "torch-bfloat16") or (wanted == "auto" and device != "cpu"):
-        return _torch(folder, kind, device, budget, wanted)
+    if wanted in ("torch", "torch-bfloat16") or (wanted in ("auto", "exact") and device != "cpu"):
+        return _torch(folder, kind, device, budget, "torch" if wanted == "exact" else wanted)
     found = sorted(exports_of(folder), key=lambda export: -export[1].speed_ratio)
+    if wanted == "exact":
+        return _exact(folder, kind, device, budget)
     if wanted == "auto":
         return _fastest(folder, kind, device, budget, found)
     for place, certificate in found:
@@ -62,10 +65,14 @@ def _fastest(
         if certificate.holds and certificate.speed_ratio > 1:
             with contextlib.suppress(UnavailableError):
                 return open_export(folder, place, certificate, budget)
+    return _exact(folder, kind, device, budget, "auto")
+
+
+def _exact(folder: Path, kind: str, device: str, budget: int | None, otherwise: str = "torch") -> Backend:
     try:
         return opening.open_proven(folder, kind, budget)
     except UnavailableError as error:
-        backend = _torch(folder, kind, device, budget, "auto")
+        backend = _torch(folder, kind, device, budget, otherwise)
         backend.note = f"{error.what}: {error.got}" if error.got else error.what
         return backend
 

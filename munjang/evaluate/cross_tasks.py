@@ -25,7 +25,7 @@ from munjang.evaluate.outputs import PairLogits
 from munjang.evaluate.rankings import Judged
 from munjang.evaluate.sets import EvalSet
 from munjang.evaluate.tasks import TASKS, UNORDERED
-from munjang.models.settings import nli_order
+from munjang.models.settings import head_of, nli_order
 
 
 def require_able(task: str, head: str | None) -> None:
@@ -86,7 +86,8 @@ def cross_outcome(one: EvalSet, logits: PairLogits, scorer: Scorer, settings: Se
 
 def _nli(one: EvalSet, logits: np.ndarray, scorer: Scorer) -> Outcome:
     """Classes, and the probability of each, from which calibration can be seen."""
-    order = nli_order(scorer.model.config.id2label or {})
+    head = head_of(scorer.folder)
+    order = nli_order(head.labels) if head else None
     if order is None:
         raise UnmeasurableError("its three outputs do not say which is entailment, neutral and contradiction")
     shares = softmax(logits.astype(np.float64)[:, list(order)], axis=1)

@@ -143,7 +143,7 @@ class _MeasuredRun:
         return self._reranked(sets)
 
     def _encoded(self, sets: dict[int, EvalSet]) -> dict[int, Result]:
-        encoder = Encoder(self.run.folder, self.device, cache=True)
+        encoder = Encoder(self.run.folder, self.device, backend="exact", cache=True)
         uncached = encoder.uncached()
         self.subject = replace(self.subject, dimension=encoder.dimension)
         uses = {number: uses_of(one) for number, one in sets.items()}
@@ -201,7 +201,7 @@ class _MeasuredRun:
         return results
 
     def _find(self, sets: dict[int, EvalSet]) -> dict[int, _Found]:
-        encoder = Encoder(self.run.folder, self.device, cache=True)
+        encoder = Encoder(self.run.folder, self.device, backend="exact", cache=True)
         uncached = encoder.uncached()
         self.subject = replace(self.subject, dimension=encoder.dimension)
         uses = {number: uses_of(one) for number, one in sets.items()}
@@ -254,4 +254,4 @@ def _subject(label: str, run: Run, kind: str) -> Subject:
 
 def _scorer(run: Run, device: str) -> Scorer:
     """The cross-encoder of a run, be its outputs one or several."""
-    return Scorer(run.reranker or run.folder, device, classes=True, cache=True)
+    return Scorer(run.reranker or run.folder, device, backend="exact", classes=True, cache=True)

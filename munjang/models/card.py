@@ -71,7 +71,7 @@ def describe_start(name: str, folder: Path) -> Start:
     if "models--" + name.replace("/", "--") in folder.parts:
         base = name
     elif base is not None and licence is None:
-        licence = next((b.licence for b in BUNDLED.values() if b.upstream == base), None)
+        licence = next((b.licence for b in BUNDLED.values() if b.package and b.upstream == base), None)
     return Start(name, base if base is not None and _HUB_ID.fullmatch(base) else None, licence)
 
 

@@ -134,7 +134,7 @@ def cut_dimensions(
     """
     distinct = list(dict.fromkeys(texts))
     require_fit(folder, size, len(distinct))
-    encoder = Encoder(folder, device, cache=True)
+    encoder = Encoder(folder, device, backend="exact", cache=True)
     own = encoder.dimension
     _require_smaller(size, own)
     vectors = encoder.encode(distinct, progress=progress)

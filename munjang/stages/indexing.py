@@ -24,7 +24,7 @@ def run_index(options: IndexOptions, context: Context, out: Path) -> dict[str, A
         prefix = f"{value.removeprefix('data:')}:" if len(options.documents) > 1 and isinstance(rows[0], str) else ""
         documents += [Document(f"{prefix}{n}", r) if isinstance(r, str) else r for n, r in enumerate(rows, 1)]
     folder = model_folder(context, options.model)
-    encoder = Encoder(folder, context.device, cache=True)
+    encoder = Encoder(folder, context.device, backend="exact", cache=True)
     vectors = encode_documents(documents, encoder, context.progress(f"indexing {len(documents):,} texts"))
     write_index(
         out,

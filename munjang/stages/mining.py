@@ -33,7 +33,7 @@ def run_mine(options: MineOptions, context: Context, out: Path) -> dict[str, Any
     known = {pair_key(row.sentence1, row.sentence2) for row in excluded}
     vectors = None
     if options.model is not None and sentences:
-        encoder = Encoder(model_folder(context, options.model), context.device, cache=True)
+        encoder = Encoder(model_folder(context, options.model), context.device, backend="exact", cache=True)
         title = f"encoding {len(sentences):,} sentences"
         vectors = normalise(encoder.encode(sentences, progress=context.progress(title)))
     corpus = Corpus(

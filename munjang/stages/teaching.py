@@ -60,7 +60,7 @@ class Teacher:
             if one.objective.name in DISTILLING:
                 self._require_sides(one)
                 self._require_sight(one)
-        self.encoder = Encoder(self.folder, self.context.device, cache=True)
+        self.encoder = Encoder(self.folder, self.context.device, backend="exact", cache=True)
         found = []
         for one in sets:
             if one.objective.name in DISTILLING:

@@ -237,6 +237,8 @@ def test_no_name_breaks_the_data_table(name: str) -> None:
 
 def test_a_bundled_start_is_known_by_its_name() -> None:
     assert {name: describe_start(f"bundled:{name}", Path()) for name in BUNDLED} == {
+        "ko-small": Start("bundled:ko-small", "intfloat/multilingual-e5-small", "CC BY-SA 4.0"),
+        "ko-reranker": Start("bundled:ko-reranker", "intfloat/multilingual-e5-small", "CC BY-SA 4.0"),
         "e5-small": Start("bundled:e5-small", "intfloat/multilingual-e5-small", "MIT"),
         "minilm": Start("bundled:minilm", "sentence-transformers/all-MiniLM-L6-v2", "Apache-2.0"),
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense
 from transformers import AutoModel
 
@@ -50,7 +50,7 @@ def test_a_bundled_model_is_a_whole_and_ordinary_folder(bundled: dict[str, Path]
     assert folder.name.startswith(f"{name}-{BUNDLED[name].digest[:8]}-")
     assert read_manifest(folder)["meta"] == {"model": f"bundled:{name}"}
     require_safe_folder(folder)
-    assert model_kind(folder) == "bi-encoder"
+    assert model_kind(folder) == ("cross-encoder" if name == "ko-reranker" else "bi-encoder")
     assert {"model.safetensors", "tokenizer.json", "modules.json", "config.json"} <= {p.name for p in folder.iterdir()}
     assert not [p for p in folder.rglob("*") if p.suffix in {".bin", ".pt", ".py", ".pkl"}]
 
@@ -164,7 +164,10 @@ def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_p
     [
         ("minilm", "did you mean bundled:minilm?"),
         ("e5-smal", "did you mean bundled:e5-small?"),
-        ("./nothing", "name a folder, a hub id, or bundled:e5-small or bundled:minilm"),
+        (
+            "./nothing",
+            "name a folder, a hub id, or bundled:ko-small or bundled:ko-reranker or bundled:e5-small or bundled:minilm",
+        ),
         ("~/nothing/here", "name a folder"),
         ("a/b/c", "name a folder"),
         ("/nothing/here", "name a folder"),
@@ -185,7 +188,7 @@ def test_an_unknown_bundled_name_lists_those_there_are() -> None:
     with pytest.raises(MissingInputError) as caught:
         resolve_model("bundled:e6")
     assert caught.value.where == "bundled:e6"
-    assert caught.value.expected == "bundled:e5-small or bundled:minilm"
+    assert caught.value.expected == " or ".join(f"bundled:{name}" for name in BUNDLED)
 
 
 def test_a_name_with_one_slash_is_looked_for_on_the_hub(
@@ -318,3 +321,29 @@ def test_the_layers_of_a_model_are_those_of_its_transformer(tmp_path: Path) -> N
     write(folder / "0_T", config__json={"n_layers": 6})
     assert layers_of(folder) == 6
     assert layers_of(write(tmp_path / "bare", config__json={"num_hidden_layers": 3})) == 3
+
+
+# -- the models that Munjang ships
+
+
+@pytest.mark.parametrize(("name", "most"), [("ko-small", 50), ("ko-reranker", 60)])
+def test_a_shipped_model_is_small_and_has_a_card(bundled: dict[str, Path], name: str, most: float) -> None:
+    folder = bundled[name]
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= most * 1e6
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert all(
+        part in card for part in ("license: cc-by-sa-4.0", "## Figures", "## Data and licences", "KorSTS", "## Limits")
+    )
+
+
+def test_shipped_models_load_in_plain_sentence_transformers(bundled: dict[str, Path]) -> None:
+    model = SentenceTransformer(str(bundled["ko-small"]), device="cpu")
+    same, near, translated, far = model.encode(
+        ["환불은 언제 되나요?", "돈은 언제 돌려받아요?", "When will I get my money back?", "오늘은 비가 온다."]
+    )
+    assert np.isclose(np.linalg.norm(same), 1, atol=1e-3)
+    assert min(same @ near, same @ translated) > same @ far + 0.2
+    scores = CrossEncoder(str(bundled["ko-reranker"]), device="cpu").predict(
+        [("환불은 언제 되나요?", "돈은 언제 돌려받아요?"), ("환불은 언제 되나요?", "오늘은 비가 온다.")]
+    )
+    assert 1 >= scores[0] > scores[1] + 0.2 >= 0
