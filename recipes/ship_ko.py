@@ -63,7 +63,7 @@ DATA = """| data | licence | for |
 | KLUE NER and DP dev sentences (Park et al. 2021) | CC BY-SA 4.0 | distillation, without labels |
 | Korean chatbot questions (Song 2018) | MIT | distillation, without labels |
 | Korean-English Parallel News, dev (Park et al. 2016) | CC BY-SA 3.0 | distillation |
-| LibreOffice help, GIMP help, messages of programs, the FAQ, in Korean and English, as Debian ships them | MPL-2.0, GFDL-1.2+, GPL | distillation; `python recipes/korean_docs.py` gathers them |
+| LibreOffice help, GIMP help, messages of programs, as Debian ships them | MPL-2.0, GFDL-1.2+, GPL | distillation |
 | Munjang's sentences of customer support | CC0-1.0 | distillation |"""
 
 

@@ -15,6 +15,7 @@ from munjang.text import clean, is_blank
 if TYPE_CHECKING:
     import numpy as np
 
+    from munjang.engine.backend import Backend
     from munjang.engine.bulk import Job, Model
 
 USES = ("similarity", "query", "document")
@@ -60,8 +61,7 @@ def encode_texts(
     from munjang.engine.encoder import Encoder
 
     encoder = Encoder(folder, _device(device), backend=backend, dimension=dimension)
-    if encoder.backend.note:
-        show.say(f"  {encoder.backend.name} encodes: {encoder.backend.note}")
+    _say_backend(encoder.backend, show)
     vectors = encoder.encode([one.text for one in cleaned], use)
     changed = sum(bool(one.changes) for one in cleaned)
     if changed:
@@ -129,19 +129,29 @@ def encode(
     columns = pairs or ([] if text_column is None else [text_column])
     wanted = Wanted(tuple(columns), id, encoding)
     job = Job(model, fingerprint_model(folder), backend, use, dimension, precision, format, shard_rows, wanted)
-    report = encode_files(files, Path(out), job, lambda: _open_model(folder, job, device), show)
+    report = encode_files(files, Path(out), job, lambda: _open_model(folder, job, device, show), show)
     return {**report, "seconds": time.monotonic() - began}
 
 
-def _open_model(folder: Path, job: Job, device: str | None) -> Model:
+def _open_model(folder: Path, job: Job, device: str | None, show: Show) -> Model:
+    model: Model
     if job.kind == "scores":
         from munjang.engine.bulk import PairScores
         from munjang.engine.scorer import Scorer
 
-        return PairScores(Scorer(folder, _device(device), symmetric=job.use == "similarity", backend=job.backend))
-    from munjang.engine.encoder import Encoder
+        scorer = Scorer(folder, _device(device), symmetric=job.use == "similarity", backend=job.backend)
+        model = PairScores(scorer)
+    else:
+        from munjang.engine.encoder import Encoder
 
-    return Encoder(folder, _device(device), backend=job.backend, dimension=job.dimension)
+        model = Encoder(folder, _device(device), backend=job.backend, dimension=job.dimension)
+    _say_backend(model.backend, show)
+    return model
+
+
+def _say_backend(backend: Backend, show: Show) -> None:
+    if backend.note:
+        show.say(f"  {backend.name} runs the model: {backend.note}")
 
 
 def _device(wanted: str | None) -> str:

@@ -241,7 +241,7 @@ def _make_shards(run: _Run) -> tuple[list[dict[str, Any]], int]:
             first = next(rows, None)
             if first is None:
                 break
-            model = model or _opened(run)
+            model = model or run.open_model()
             _require_one_backend(metas, model.backend.name, run)
             done = number * run.job.shard_rows
             meta = _make_shard(
@@ -259,13 +259,6 @@ def _make_shards(run: _Run) -> tuple[list[dict[str, Any]], int]:
     if not sum(meta["kept"] for meta in metas):
         _refuse_nothing(run, metas)
     return metas, before
-
-
-def _opened(run: _Run) -> Model:
-    model = run.open_model()
-    if model.backend.note:
-        run.show.say(f"  {model.backend.name} runs the model: {model.backend.note}")
-    return model
 
 
 def _require_one_backend(metas: list[dict[str, Any]], name: str, run: _Run) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from munjang.engine.native.neighbours import NativeCorpus, native_top_k
+from munjang.engine.running import NonFiniteError
 
 
 class Neighbours(NamedTuple):
@@ -25,6 +26,9 @@ def top_k(queries: np.ndarray, corpus: np.ndarray, k: int, block: int = 1024) ->
         queries: float32 (q, d). corpus: float32 (n, d). Normalise both for cosine.
         k: how many; fewer come back where the corpus is smaller.
         block: queries at a time; memory is about 4 bytes x block x n.
+
+    Raises:
+        NonFiniteError: a product of a query and a row is not finite.
     """
     queries, corpus = np.asarray(queries, np.float32), np.asarray(corpus, np.float32)
     k = min(k, len(corpus))
@@ -60,6 +64,8 @@ def _by_blocks(queries: np.ndarray, corpus: np.ndarray, k: int, block: int) -> N
     for start in range(0, len(queries), block):
         part = queries[start : start + block]
         found = part @ corpus.T
+        if not np.isfinite(found).all():
+            raise NonFiniteError("there are vectors whose products are not finite")
         for row, row_scores in enumerate(found):
             best = rescored(part[row], corpus, near_best(row_scores, k), k)
             positions[start + row], scores[start + row] = best

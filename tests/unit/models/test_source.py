@@ -166,7 +166,7 @@ def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_p
         ("e5-smal", "did you mean bundled:e5-small?"),
         (
             "./nothing",
-            "name a folder, a hub id, or bundled:ko-small or bundled:ko-reranker or bundled:e5-small or bundled:minilm",
+            "name a folder, a hub id, or " + " or ".join(f"bundled:{name}" for name in BUNDLED),
         ),
         ("~/nothing/here", "name a folder"),
         ("a/b/c", "name a folder"),
