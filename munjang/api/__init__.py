@@ -23,6 +23,7 @@ _PUBLIC = {
     "find_index": "searching",
     "name_data": "naming",
     "name_sets": "naming",
+    "paraphrases": "exploring",
     "plan_distillation": "distilling",
     "report": "evaluating",
     "run": "runs",

@@ -38,6 +38,7 @@ VERBS = (
     "train cross",
     "convert",
     "encode",
+    "paraphrases",
     "augment",
     "distill plan",
     "evaluate",
