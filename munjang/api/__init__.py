@@ -13,6 +13,7 @@ _PUBLIC = {
     "augment": "augmenting",
     "checked_options": "naming",
     "convert": "converting",
+    "dedup": "exploring",
     "doctor": "examining",
     "encode": "encoding",
     "encode_texts": "encoding",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from munjang.engine.above import Pairs
+    from munjang.explore.duplicates import Verify
     from munjang.explore.sentences import Sentences
 
 
@@ -78,6 +79,77 @@ def paraphrases(
     return report
 
 
+def dedup(
+    sources: Sequence[str | Path],
+    out: str | Path | None = None,
+    model: str | None = ENCODER,
+    *,
+    threshold: float = 0.9,
+    near: float = 0.8,
+    verify: str | None = None,
+    least: float = 0.5,
+    keep: str = "first",
+    format: str = "csv",
+    text_column: str | None = None,
+    encoding: str | None = None,
+    device: str | None = None,
+    backend: str = "auto",
+    show: Show = QUIET,
+) -> dict[str, Any]:
+    """Sentences that say the same, and which one of each group is kept.
+
+    Args:
+        sources: files, or names of the catalogue.
+        out: a folder to make, with `kept` and `groups` as tables; see `munjang.explore.duplicates.write_duplicates`.
+        model: a bi-encoder; None to compare letters only, without any model.
+        threshold: cosine from which two sentences are duplicates.
+        near: Jaccard similarity of their character trigrams from which they are.
+        verify: a cross-encoder that must score a pair at least `least`, in the mean of both orders; what differs only in case
+            or blanks needs none.
+        keep: `first` or `longest` of a group.
+        format: of the tables: csv, jsonl or parquet.
+        text_column, encoding, device, backend, show: see `paraphrases`.
+
+    Returns:
+        `read`; `kept` and `dropped`, rows; `exact`, rows that repeat another up to case and blanks; `near` and `similar`,
+        pairs by letters and by vectors; `verified` and `refused`; `groups` of more than one row, the largest first, each with
+        the `row` and `text` that is kept and its `members` with `cosine` (None without a model).
+
+    Raises:
+        ConfigError, DiskError: an option means nothing, or `out` is there. Else see `paraphrases`.
+    """
+    from munjang.explore.duplicates import find_duplicates, groups_of, require_options, write_duplicates
+
+    require_options(threshold, near, keep, format, None if out is None else Path(out))
+    distinct, places = (texts := _read(sources, text_column, encoding)).distinct()
+    vectors = None if model is None else _encode([distinct], model, device, backend, show)[0]
+    found = find_duplicates(
+        distinct.texts,
+        vectors,
+        threshold=threshold,
+        near=near,
+        verify=_verifier(verify, device, backend, show),
+        least=least,
+        keep=keep,
+        progress=show.progress("pairs"),
+    )
+    if out is not None:
+        write_duplicates(Path(out), found, texts, places, format)
+    kept = len(set(found.representative.tolist()))
+    report: dict[str, Any] = {"read": texts.report(), "kept": kept, "dropped": len(texts.texts) - kept}
+    report |= {"exact": len(texts.texts) - len(distinct.texts), "near": found.near, "similar": found.similar}
+    return report | {"verified": found.verified, "refused": found.refused} | {"groups": groups_of(found, texts, places)}
+
+
+def _verifier(model: str | None, device: str | None, backend: str, show: Show) -> Verify | None:
+    if model is None:
+        return None
+    from munjang.engine.scorer import Scorer
+
+    scorer = Scorer(resolve_model(model), _device(device), backend=backend, cache=True)
+    return lambda pairs: scorer.score(pairs, show.progress("verified"))
+
+
 def _read(sources: Sequence[str | Path], text_column: str | None, encoding: str | None) -> Sentences:
     from munjang.data.texts import Wanted
     from munjang.explore.sentences import read_sentences
@@ -103,13 +175,18 @@ def _records(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 def _encode(sides: Sequence[Sentences], model: str, device: str | None, backend: str, show: Show) -> list[np.ndarray]:
     """Vectors of length 1 of each side's texts."""
-    from munjang.engine.device import choose_device
     from munjang.engine.encoder import Encoder, normalise
 
-    # To look for a device takes torch; a processor is always there.
-    where = device if device == "cpu" else choose_device(device)
-    encoder = Encoder(resolve_model(model), where, backend=backend, cache=True)
+    encoder = Encoder(resolve_model(model), _device(device), backend=backend, cache=True)
     vectors = [normalise(encoder.encode(side.texts, progress=show.progress("vectors"))) for side in sides]
     if encoder.counts.truncated:
         show.say(f"  {encoder.counts.truncated:,} texts exceed the model's length; their end was cut off")
     return vectors
+
+
+def _device(wanted: str | None) -> str:
+    if wanted == "cpu":
+        return wanted  # always there; to look for others takes torch, and torch takes seconds
+    from munjang.engine.device import choose_device
+
+    return choose_device(wanted)

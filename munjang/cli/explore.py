@@ -1,9 +1,9 @@
-"""munjang paraphrases"""
+"""munjang paraphrases, munjang dedup"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 from rich.markup import escape
@@ -85,6 +85,70 @@ def _print_pairs(report: dict[str, Any], what: str, top: int, out: Path | None) 
         stdout().print(f"pairs: {relative(out)}", soft_wrap=True)
     elif len(pairs) > _SHOWN:
         _print([f"{_SHOWN} of them are shown; --out FILE.csv keeps all"])
+
+
+def dedup(
+    *sources: str,
+    model: str = ENCODER,
+    letters_only: Annotated[bool, Parameter(negative=())] = False,
+    threshold: float = 0.9,
+    near: float = 0.8,
+    verify: str | None = None,
+    least: float = 0.5,
+    keep: Literal["first", "longest"] = "first",
+    out: Annotated[Path | None, Parameter(name="--out")] = None,
+    format: Literal["csv", "jsonl", "parquet"] = "csv",
+    text_column: str | None = None,
+    encoding: str | None = None,
+    backend: str = "auto",
+    common: Running | None = None,
+) -> int:
+    """Find sentences that say the same, and keep one of each group.
+
+    Args:
+        sources: Files of texts, or catalogue names.
+        model: A bi-encoder: a bundled model, a folder, or a hub id.
+        letters_only: Compare letters only, without any model.
+        threshold: Cosine from which two sentences are duplicates.
+        near: Jaccard similarity of character trigrams from which they are.
+        verify: Cross-encoder that must score a pair of either kind at least --least.
+        least: Least score of --verify.
+        keep: Which sentence of a group is kept.
+        out: Folder to make, with the tables kept and groups; must not exist.
+        format: Of the tables.
+        text_column: Column of the texts; by default the first of the usual names, or the only one.
+        encoding: Force an encoding of the files, such as cp949.
+        backend: What runs the models: auto, torch, native, or an export such as native-int8.
+    """
+    common = common or Running()
+    if not sources:
+        raise UsageError("name at least one file or data set of texts")
+    options: dict[str, Any] = {"threshold": threshold, "near": near, "verify": verify, "least": least, "keep": keep}
+    options |= {"format": format, "text_column": text_column, "encoding": encoding, "backend": backend}
+    with showing(common.json) as show:
+        used = None if letters_only else model
+        report = api.dedup(sources, out, used, **options, device=common.device, show=show)
+    if common.json:
+        print_json(report | ({} if out is None else {"out": str(out)}))
+        return 0
+    _print_groups(report, out, verify is not None)
+    return 0
+
+
+def _print_groups(report: dict[str, Any], out: Path | None, verified: bool) -> None:
+    groups = report["groups"]
+    _print([_read(report["read"])])
+    for group in groups[:_SHOWN]:
+        dropped = [one["text"] for one in group["members"] if one["row"] != group["row"]]
+        _print([f"{len(group['members'])}x  {group['text']}", *(f"      {text}" for text in dropped[:3])])
+    pairs = f"{report['near']:,} pairs nearly alike by letters, {report['similar']:,} by vectors"
+    refused = f"; {report['refused']:,} of {report['verified']:,} refused by the cross-encoder" if verified else ""
+    _print([f"{report['exact']:,} rows repeat another; {pairs}{refused}"])
+    _print([f"{len(groups):,} groups of duplicates: {report['kept']:,} rows kept, {report['dropped']:,} dropped"])
+    if out is not None:
+        stdout().print(f"tables: {relative(out)}", soft_wrap=True)
+    elif len(groups) > _SHOWN:
+        _print([f"{_SHOWN} groups are shown; --out FOLDER keeps all"])
 
 
 def _read(report: dict[str, Any]) -> str:

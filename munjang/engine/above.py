@@ -71,15 +71,40 @@ def pairs_above(
     if not len(vectors) or not len(corpus):
         return
     block = block or int(np.clip(_MOST_PAIRS // len(corpus), _FEWEST, _MOST))
-    native = NativePairs.of(vectors, corpus)
+    rows = AskedRows(corpus)
     for start in range(0, len(vectors), block):
         part = vectors[start : start + block]
         # As the scores are: a pair that is exactly at the threshold is found.
         bound = float(np.float32(least() if callable(least) else least))
         own = start if others is None else -1
-        left, right, scores = native.above(part, bound, own) if native else _above(part, corpus, bound, own)
+        left, right, scores = rows.above(part, bound, own)
         yield Pairs(left + start, right, scores)
         progress(min(start + block, len(vectors)), len(vectors))
+
+
+class AskedRows:
+    """Rows that are asked again and again which of them reach a score.
+
+    Args:
+        corpus: float32 (n, d), which is not copied and must not change.
+    """
+
+    def __init__(self, corpus: np.ndarray) -> None:
+        self._corpus = np.ascontiguousarray(corpus, np.float32)
+        self._native = NativePairs.of(self._corpus, self._corpus)
+
+    def above(self, queries: np.ndarray, least: float, own: int = -1) -> Pairs:
+        """All pairs of a query and a row whose dot product is at least a number, by query and row.
+
+        Args:
+            queries: float32 (q, d), finite if the rows are. least: the number.
+            own: the row that the first query is, the next being the next query; each then meets only the rows after its own.
+                -1 for queries that are no rows.
+        """
+        if not len(queries) or not len(self._corpus):
+            return Pairs.none()
+        found = self._native.above(queries, least, own) if self._native else None
+        return Pairs(*found) if found is not None else _above(queries, self._corpus, least, own)
 
 
 def _above(queries: np.ndarray, corpus: np.ndarray, least: float, own: int) -> Pairs:

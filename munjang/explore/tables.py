@@ -17,7 +17,7 @@ FORMATS = (".csv", ".jsonl", ".parquet")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 
-def require_table(path: Path) -> None:
+def require_table(path: Path, option: str = "out") -> None:
     """Refuse a name that says no format, before any work.
 
     Raises:
@@ -25,7 +25,7 @@ def require_table(path: Path) -> None:
     """
     if path.suffix.lower() not in FORMATS:
         raise ConfigError(
-            "unknown format of a table", where=Option("out"), expected=" or ".join(FORMATS), got=str(path)
+            "unknown format of a table", where=Option(option), expected=" or ".join(FORMATS), got=str(path)
         )
 
 

@@ -1,4 +1,4 @@
-"""munjang paraphrases: from files to pairs."""
+"""munjang paraphrases and munjang dedup: from files to pairs and groups."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 Run = Callable[..., tuple[int, str, str]]
-TEXTS = ["환불은 언제 되나요?", "환불은 언제 될까요?", "배송이 늦어요", "비밀번호를 잊었어요", "=1+1", "배송이  늦어요"]
+TEXTS = [
+    "환불은 신청하고 언제 되나요?",
+    "환불은 신청하고 언제 될까요?",
+    "배송이 늦어요",
+    "비밀번호를 잊었어요",
+    "=1+1",
+    "배송이  늦어요",
+]
 
 
 @pytest.fixture
@@ -83,3 +90,41 @@ def test_one_sentence_has_no_pairs(run: Run, tiny_bi: Path, tmp_path: Path) -> N
     status, printed, _ = run("paraphrases", "one.txt", "--model", tiny_bi, "--device", "cpu")
     assert status == 0
     assert "0 pairs" in printed
+
+
+def test_duplicates_are_grouped_and_lie_in_tables(run: Run, tiny_bi: Path, texts: Path, tmp_path: Path) -> None:
+    given = ["dedup", texts, "--model", tiny_bi, "--device", "cpu", "--threshold", "1", "--near", "0.4"]
+    status, printed, _ = run(*given, "--out", "out", "--json")
+    report = json.loads(printed)
+    assert (status, report["kept"], report["dropped"], report["exact"], report["near"]) == (0, 4, 2, 1, 1)
+    members = [[one["row"] for one in group["members"]] for group in report["groups"]]
+    assert members == [[0, 1], [2, 5]]
+    with (tmp_path / "out" / "kept.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["row"] for row in csv.DictReader(file)] == ["0", "2", "3", "4"]
+    with (tmp_path / "out" / "groups.csv").open(encoding="utf-8", newline="") as file:
+        rows = [(row["group"], row["row"], row["kept"]) for row in csv.DictReader(file)]
+    assert rows == [("1", "0", "True"), ("1", "1", "False"), ("2", "2", "True"), ("2", "5", "False")]
+    status, _, errors = run(*given, "--out", "out")
+    assert (status, "there already" in errors) == (74, True)
+
+
+def test_a_cross_encoder_may_refuse_what_letters_join(run: Run, tiny_bi: Path, tiny_cross: Path, texts: Path) -> None:
+    given = ["dedup", texts, "--model", tiny_bi, "--device", "cpu", "--threshold", "1", "--near", "0.4"]
+    status, printed, _ = run(*given, "--verify", tiny_cross, "--least", "1.1")
+    assert status == 0
+    assert "1 of 1 refused by the cross-encoder" in printed
+    assert "1 groups of duplicates: 5 rows kept, 1 dropped" in printed
+
+
+def test_letters_alone_need_no_model(run: Run, texts: Path) -> None:
+    status, printed, _ = run("dedup", texts, "--letters-only", "--near", "0.4", "--json", "--model", "no/such/model")
+    report = json.loads(printed)
+    assert (status, report["kept"], report["groups"][0]["members"][0]["cosine"]) == (0, 4, None)
+
+
+@pytest.mark.parametrize("wrong", [["--threshold", "0"], ["--near", "2"], ["--verify", "no/such/folder"]])
+def test_bad_options_of_dedup_are_named(wrong: list[str], run: Run, tiny_bi: Path, texts: Path, tmp_path: Path) -> None:
+    status, _, errors = run("dedup", texts, "--model", tiny_bi, "--device", "cpu", "--out", "out", *wrong)
+    assert status in (66, 69, 78)
+    assert "error:" in errors
+    assert not (tmp_path / "out").exists()

@@ -39,6 +39,7 @@ VERBS = (
     "convert",
     "encode",
     "paraphrases",
+    "dedup",
     "augment",
     "distill plan",
     "evaluate",
