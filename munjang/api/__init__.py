@@ -12,6 +12,7 @@ _PUBLIC = {
     "RunResult": "runs",
     "augment": "augmenting",
     "checked_options": "naming",
+    "cluster": "clustering",
     "convert": "converting",
     "dedup": "exploring",
     "doctor": "examining",

@@ -66,9 +66,9 @@ def paraphrases(
         require_table(Path(out))
     threshold = threshold if threshold is not None else 1.0 if margin else 0.8
     require_options(None if margin else threshold, top, neighbours)
-    sides = [_read(files, text_column, encoding) for files in (sources, others) if files]
+    sides = [read_side(files, text_column, encoding) for files in (sources, others) if files]
     distinct = [side.distinct()[0] for side in sides]
-    vectors = _encode(distinct, model, device, backend, show)
+    vectors = encode_sides(distinct, model, device, backend, show)
     found = mine(vectors, threshold, top, neighbours, margin, show.progress("pairs"))
     columns = _columns(found, distinct[0], distinct[-1])
     if out is not None:
@@ -121,8 +121,8 @@ def dedup(
     from munjang.explore.duplicates import find_duplicates, groups_of, require_options, write_duplicates
 
     require_options(threshold, near, keep, format, None if out is None else Path(out))
-    distinct, places = (texts := _read(sources, text_column, encoding)).distinct()
-    vectors = None if model is None else _encode([distinct], model, device, backend, show)[0]
+    distinct, places = (texts := read_side(sources, text_column, encoding)).distinct()
+    vectors = None if model is None else encode_sides([distinct], model, device, backend, show)[0]
     found = find_duplicates(
         distinct.texts,
         vectors,
@@ -150,7 +150,8 @@ def _verifier(model: str | None, device: str | None, backend: str, show: Show) -
     return lambda pairs: scorer.score(pairs, show.progress("verified"))
 
 
-def _read(sources: Sequence[str | Path], text_column: str | None, encoding: str | None) -> Sentences:
+def read_side(sources: Sequence[str | Path], text_column: str | None, encoding: str | None) -> Sentences:
+    """The texts of some files; paths start in the working directory."""
     from munjang.data.texts import Wanted
     from munjang.explore.sentences import read_sentences
 
@@ -173,7 +174,9 @@ def _records(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _encode(sides: Sequence[Sentences], model: str, device: str | None, backend: str, show: Show) -> list[np.ndarray]:
+def encode_sides(
+    sides: Sequence[Sentences], model: str, device: str | None, backend: str, show: Show
+) -> list[np.ndarray]:
     """Vectors of length 1 of each side's texts."""
     from munjang.engine.encoder import Encoder, normalise
 

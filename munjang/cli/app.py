@@ -46,6 +46,7 @@ for _app, _place, _help in (
     (app, "encode:encode", "Turn texts, or files of any size, into vectors; go on where it was killed."),
     (app, "explore:paraphrases", "List the most similar pairs of sentences, or translations of each other."),
     (app, "explore:dedup", "Find sentences that say the same, and keep one of each group."),
+    (app, "cluster:cluster", "Put sentences into clusters, with words, labels and typical sentences."),
     (app, "augment:augment", "Label raw pairs with a cross-encoder and train on gold and silver."),
     (distill, "distill:plan", "Try several students briefly, and write the recipe of the best trade."),
     (app, "evaluate:evaluate", "Measure models on any sets, with 95% intervals and verdicts."),

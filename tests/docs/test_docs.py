@@ -40,6 +40,7 @@ VERBS = (
     "encode",
     "paraphrases",
     "dedup",
+    "cluster",
     "augment",
     "distill plan",
     "evaluate",
