@@ -67,9 +67,7 @@ def cluster(
     topics = describe(found, vectors, distinct.texts, cutter.terms(distinct.texts, show.progress("words")))
     ids = ids_after(found.labels, distinct.texts, known)
     named = Named(found, ids, topics, distinct, [len(group) for group in places])
-    report = {"read": texts.report(), "distinct": len(distinct.texts), "method": method, "analyser": cutter.kind}
-    report |= {"silhouettes": {str(number): round(one, 6) for number, one in found.silhouettes.items()}}
-    report |= {"clusters": named.clusters(), "outside": int((found.labels < 0).sum())}
+    report = {"read": texts.report(), "method": method, "analyser": cutter.kind} | named.report()
     if out is not None:
         write_clusters(Path(out), named, format, cosines_within(found, vectors), report)
     return report

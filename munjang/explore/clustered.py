@@ -33,6 +33,15 @@ class Named:
     repeated: list[int]
     """Of each sentence, how many rows it stands in."""
 
+    def report(self) -> dict[str, Any]:
+        """All of them as JSON values."""
+        return {
+            "distinct": len(self.sentences.texts),
+            "silhouettes": {str(count): round(one, 6) for count, one in self.clustering.silhouettes.items()},
+            "clusters": self.clusters(),
+            "outside": int((self.clustering.labels < 0).sum()),
+        }
+
     def clusters(self) -> list[dict[str, Any]]:
         """One entry a cluster, the largest first, as JSON values."""
         sizes = np.bincount(self.clustering.labels[self.clustering.labels >= 0], minlength=len(self.ids))
