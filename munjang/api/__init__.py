@@ -31,6 +31,9 @@ _PUBLIC = {
     "run": "runs",
     "run_stage": "runs",
     "search": "searching",
+    "similarity": "comparing",
+    "similarity_matrix": "comparing",
+    "similarity_pairs": "comparing",
     "verify": "exporting",
 }
 __all__ = list(_PUBLIC)

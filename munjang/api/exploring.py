@@ -146,7 +146,7 @@ def _verifier(model: str | None, device: str | None, backend: str, show: Show) -
         return None
     from munjang.engine.scorer import Scorer
 
-    scorer = Scorer(resolve_model(model), _device(device), backend=backend, cache=True)
+    scorer = Scorer(resolve_model(model), choose(device), backend=backend, cache=True)
     return lambda pairs: scorer.score(pairs, show.progress("verified"))
 
 
@@ -180,16 +180,16 @@ def encode_sides(
     """Vectors of length 1 of each side's texts."""
     from munjang.engine.encoder import Encoder, normalise
 
-    encoder = Encoder(resolve_model(model), _device(device), backend=backend, cache=True)
+    encoder = Encoder(resolve_model(model), choose(device), backend=backend, cache=True)
     vectors = [normalise(encoder.encode(side.texts, progress=show.progress("vectors"))) for side in sides]
     if encoder.counts.truncated:
         show.say(f"  {encoder.counts.truncated:,} texts exceed the model's length; their end was cut off")
     return vectors
 
 
-def _device(wanted: str | None) -> str:
+def choose(wanted: str | None) -> str:
+    """The device to run on; by default cuda, else mps, else cpu."""
     if wanted == "cpu":
         return wanted  # always there; to look for others takes torch, and torch takes seconds
-    from munjang.engine.device import choose_device
 
     return choose_device(wanted)

@@ -44,6 +44,7 @@ for _app, _place, _help in (
     (app, "export:export", "Export a model for OpenVINO or ONNX Runtime, with a certificate."),
     (app, "export:verify", "Compare a model or a server with the golden outputs of an export."),
     (app, "encode:encode", "Turn texts, or files of any size, into vectors; go on where it was killed."),
+    (app, "similarity:similarity", "Say how similar two texts are, or the texts of files."),
     (app, "explore:paraphrases", "List the most similar pairs of sentences, or translations of each other."),
     (app, "explore:dedup", "Find sentences that say the same, and keep one of each group."),
     (app, "cluster:cluster", "Put sentences into clusters, with words, labels and typical sentences."),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from munjang.data.rows import Reject
-from munjang.data.texts import Wanted, find_text_files, require_columns, stream_texts
+from munjang.data.texts import TextRow, Wanted, find_text_files, require_columns, stream_texts
 from munjang.errors import DataError
 from munjang.text import match_key
 
@@ -62,20 +62,52 @@ def read_sentences(sources: Sequence[str], base: Path, wanted: Wanted = Wanted()
     Raises:
         MissingInputError, UnavailableError, DataError: see `munjang.data.texts`; or no row holds a text.
     """
+    found = Sentences()
+    for row in _kept(sources, base, wanted, found):
+        found.texts.append(row.texts[0])
+    _require_some(found, sources)
+    return found
+
+
+def read_pairs(
+    sources: Sequence[str], base: Path, columns: tuple[str, str], encoding: str | None = None
+) -> tuple[Sentences, list[tuple[str, str]]]:
+    """Read two texts of every row of some files.
+
+    Args:
+        sources, base: see `read_sentences`. columns: of the texts. encoding: forces one.
+
+    Returns:
+        What was read, with the first text of each pair; and the pairs.
+
+    Raises:
+        MissingInputError, UnavailableError, DataError: see `read_sentences`.
+    """
+    found, pairs = Sentences(), []
+    for row in _kept(sources, base, Wanted(columns, None, encoding), found):
+        found.texts.append(row.texts[0])
+        pairs.append((row.texts[0], row.texts[1]))
+    _require_some(found, sources)
+    return found, pairs
+
+
+def _kept(sources: Sequence[str], base: Path, wanted: Wanted, found: Sentences) -> Iterator[TextRow]:
+    """The rows that hold texts; all are counted in `found`."""
     files = find_text_files(sources, base)
     require_columns(files, wanted)
-    found = Sentences()
     for row in stream_texts(files, wanted):
         found.read += 1
         if row.reject is None:
-            found.texts.append(row.texts[0])
             found.rows.append(row.number)
+            yield row
             continue
         found.rejected += 1
         found.reasons[row.reject.reason] += 1
         if len(found.rejects) < _KEPT_REJECTS:
             found.rejects.append(row.reject)
+
+
+def _require_some(found: Sentences, sources: Sequence[str]) -> None:
     if not found.texts:
         why = "; ".join(reason for reason, _ in found.reasons.most_common(2))
         raise DataError("no row holds a text", where=", ".join(sources), got=why or "no rows")
-    return found

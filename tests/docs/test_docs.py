@@ -38,6 +38,7 @@ VERBS = (
     "train cross",
     "convert",
     "encode",
+    "similarity",
     "paraphrases",
     "dedup",
     "cluster",
