@@ -66,7 +66,7 @@ def cluster(
     )
     topics = describe(found, vectors, distinct.texts, cutter.terms(distinct.texts, show.progress("words")))
     ids = ids_after(found.labels, distinct.texts, known)
-    named = Named(found, ids, topics, distinct, [len(group) for group in places])
+    named = Named(found, ids, topics, distinct, texts, places)
     report = {"read": texts.report(), "method": method, "analyser": cutter.kind} | named.report()
     if out is not None:
         write_clusters(Path(out), named, format, cosines_within(found, vectors), report)

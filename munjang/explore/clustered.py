@@ -30,8 +30,10 @@ class Named:
     topics: list[Topic]
     sentences: Sentences
     """Distinct ones, as they were clustered."""
-    repeated: list[int]
-    """Of each sentence, how many rows it stands in."""
+    whole: Sentences
+    """All rows that were read."""
+    places: list[list[int]]
+    """Of each sentence its places in `whole`; see `Sentences.distinct`."""
 
     def report(self) -> dict[str, Any]:
         """All of them as JSON values."""
@@ -46,9 +48,9 @@ class Named:
         """One entry a cluster, the largest first, as JSON values."""
         sizes = np.bincount(self.clustering.labels[self.clustering.labels >= 0], minlength=len(self.ids))
         rows = np.zeros(len(self.ids), np.int64)
-        for label, repeated in zip(self.clustering.labels.tolist(), self.repeated, strict=True):
+        for label, places in zip(self.clustering.labels.tolist(), self.places, strict=True):
             if label >= 0:
-                rows[label] += repeated
+                rows[label] += len(places)
         return [
             {
                 "id": one,
@@ -99,8 +101,8 @@ def write_clusters(
 ) -> None:
     """Write a folder at once.
 
-    `clusters` (id, label, sentences, rows, words, typical), `sentences` (row, cluster, cosine, text; cluster is 0 for those in
-    none), `centroids.npy` (float32, a row a cluster, in the order of `clusters`), `clusters.json` with the report, and what a
+    `clusters` (id, label, sentences, rows, words, typical), `sentences` (row, cluster, cosine, text: all rows; cluster is 0 for those
+    in none), `centroids.npy` (float32, a row a cluster, in the order of `clusters`), `clusters.json` with the report, and what a
     later run reads.
 
     Args:
@@ -114,9 +116,11 @@ def write_clusters(
         columns |= {"typical": [" | ".join(one["typical"]) for one in clusters]}
         write_table(folder / f"clusters.{format}", columns)
         of = [named.ids[label] if label >= 0 else 0 for label in labels.tolist()]
-        write_table(
-            folder / f"sentences.{format}", {"row": texts.rows, "cluster": of, "cosine": cosines, "text": texts.texts}
-        )
+        sentence = {place: number for number, places in enumerate(named.places) for place in places}
+        numbers = [sentence[place] for place in range(len(named.whole.texts))]
+        columns = {"row": named.whole.rows, "cluster": [of[number] for number in numbers]}
+        columns |= {"cosine": [cosines[number] for number in numbers], "text": named.whole.texts}
+        write_table(folder / f"sentences.{format}", columns)
         np.save(folder / "centroids.npy", named.clustering.centroids, allow_pickle=False)
         write_json(folder / "clusters.json", report)
         keyed = {match_key(text): one for text, one in zip(texts.texts, of, strict=True) if one}
