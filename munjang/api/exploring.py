@@ -191,5 +191,6 @@ def choose(wanted: str | None) -> str:
     """The device to run on; by default cuda, else mps, else cpu."""
     if wanted == "cpu":
         return wanted  # always there; to look for others takes torch, and torch takes seconds
+    from munjang.engine.device import choose_device
 
     return choose_device(wanted)

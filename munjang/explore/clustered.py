@@ -101,8 +101,8 @@ def write_clusters(
 ) -> None:
     """Write a folder at once.
 
-    `clusters` (id, label, sentences, rows, words, typical), `sentences` (row, cluster, cosine, text: all rows; cluster is 0 for those
-    in none), `centroids.npy` (float32, a row a cluster, in the order of `clusters`), `clusters.json` with the report, and what a
+    `clusters` (id, label, sentences, rows, words, typical), `sentences` (row, cluster, cosine, text: all rows; cluster is 0
+    for those in none), `centroids.npy` (float32, a row a cluster, in the order of `clusters`), `clusters.json` with the report, and what a
     later run reads.
 
     Args:

@@ -47,6 +47,8 @@ def test_two_texts_are_one_number(run: Run, model: Path) -> None:
     score = json.loads(printed)["score"]
     assert (status, score) == (0, pytest.approx(expected(model, [(LEFT[0], RIGHT[0])])[0], abs=1e-5))
     assert run(*given)[1] == f"{score:.4f}\n"
+    # Without a device one is found.
+    assert run(*given[:-2])[0] == 0
 
 
 def test_two_files_are_a_matrix(run: Run, model: Path, files: None, tmp_path: Path) -> None:
