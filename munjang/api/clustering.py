@@ -47,15 +47,15 @@ def cluster(
         `outside`, sentences that are in none; `method`, `analyser`, and the `silhouettes` of the numbers that were tried.
 
     Raises:
-        ConfigError, DiskError: an option means nothing, or `out` is there. MissingInputError, UnavailableError, DataError: files,
-        the model, or `before`.
+        ConfigError, DiskError: options, or `out` is there. MissingInputError, UnavailableError, DataError: files, models.
     """
-    from munjang.explore.clustered import Named, ids_after, read_members, require_out, write_clusters
+    from munjang.explore.clustered import Named, ids_after, read_members, write_clusters
     from munjang.explore.clusters import cluster_vectors, cosines_within, require_options
+    from munjang.explore.tables import require_folder
     from munjang.explore.topics import describe
     from munjang.index.morphemes import Analyser
 
-    require_out(None if out is None else Path(out), format)
+    require_folder(out := None if out is None else Path(out), format)
     require_options(method, threshold, least, count)
     cutter, known = Analyser(analyser), {} if before is None else read_members(Path(before))
     texts = read_side(sources, text_column, encoding)
@@ -69,5 +69,5 @@ def cluster(
     named = Named(found, ids, topics, distinct, texts, places)
     report = {"read": texts.report(), "method": method, "analyser": cutter.kind} | named.report()
     if out is not None:
-        write_clusters(Path(out), named, format, cosines_within(found, vectors), report)
+        write_clusters(out, named, format, cosines_within(found, vectors), report)
     return report

@@ -119,8 +119,10 @@ def dedup(
         ConfigError, DiskError: an option means nothing, or `out` is there. Else see `paraphrases`.
     """
     from munjang.explore.duplicates import find_duplicates, groups_of, require_options, write_duplicates
+    from munjang.explore.tables import require_folder
 
-    require_options(threshold, near, keep, format, None if out is None else Path(out))
+    require_folder(out := None if out is None else Path(out), format)
+    require_options(threshold, near, keep)
     distinct, places = (texts := read_side(sources, text_column, encoding)).distinct()
     vectors = None if model is None else encode_sides([distinct], model, device, backend, show)[0]
     found = find_duplicates(
@@ -134,11 +136,10 @@ def dedup(
         progress=show.progress("pairs"),
     )
     if out is not None:
-        write_duplicates(Path(out), found, texts, places, format)
-    kept = len(set(found.representative.tolist()))
-    report: dict[str, Any] = {"read": texts.report(), "kept": kept, "dropped": len(texts.texts) - kept}
-    report |= {"exact": len(texts.texts) - len(distinct.texts), "near": found.near, "similar": found.similar}
-    return report | {"verified": found.verified, "refused": found.refused} | {"groups": groups_of(found, texts, places)}
+        write_duplicates(out, found, texts, places, format)
+    kept, exact = len(set(found.representative.tolist())), len(texts.texts) - len(distinct.texts)
+    report = {"read": texts.report(), "kept": kept, "dropped": len(texts.texts) - kept, "exact": exact}
+    return report | found.counts() | {"groups": groups_of(found, texts, places)}
 
 
 def _verifier(model: str | None, device: str | None, backend: str, show: Show) -> Verify | None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from munjang.errors import DataError, DiskError, MissingInputError
+from munjang.errors import DataError, MissingInputError
 from munjang.explore.clusters import Clustering, stable_ids
 from munjang.explore.sentences import Sentences
-from munjang.explore.tables import require_table, write_table
+from munjang.explore.tables import write_table
 from munjang.explore.topics import Topic
 from munjang.files import new_directory, read_json, write_json
 from munjang.text import match_key
@@ -64,17 +64,6 @@ class Named:
         ]
 
 
-def require_out(out: Path | None, format: str) -> None:
-    """Refuse a folder that is there and an unknown format, before any work.
-
-    Raises:
-        DiskError, ConfigError.
-    """
-    require_table(Path(f"clusters.{format}"), "format")
-    if out is not None and out.exists():
-        raise DiskError("this is there already", where=out, hint="remove it, or name another folder")
-
-
 def ids_after(labels: np.ndarray, texts: Sequence[str], before: Mapping[str, int]) -> list[int]:
     """See `munjang.explore.clusters.stable_ids`."""
     return stable_ids(labels, [match_key(text) for text in texts], before)
@@ -101,9 +90,9 @@ def write_clusters(
 ) -> None:
     """Write a folder at once.
 
-    `clusters` (id, label, sentences, rows, words, typical), `sentences` (row, cluster, cosine, text: all rows; cluster is 0
-    for those in none), `centroids.npy` (float32, a row a cluster, in the order of `clusters`), `clusters.json` with the report, and what a
-    later run reads.
+    `clusters` (id, label, sentences, rows, words, typical); `sentences` (row, cluster, cosine, text), all rows, with cluster 0
+    for those in none; `centroids.npy`, float32, a row a cluster in the order of `clusters`; `clusters.json`, the report; and
+    what a later run reads.
 
     Args:
         out: must not exist. named: the clusters. format: csv, jsonl or parquet.

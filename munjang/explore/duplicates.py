@@ -17,9 +17,9 @@ from scipy.sparse.csgraph import connected_components
 
 from munjang.data.leaks import near_pairs
 from munjang.engine.above import dot_of_pairs, pairs_above
-from munjang.errors import ConfigError, DiskError, Option
+from munjang.errors import ConfigError, Option
 from munjang.explore.sentences import Sentences
-from munjang.explore.tables import require_table, write_table
+from munjang.explore.tables import write_table
 from munjang.files import new_directory
 from munjang.progress import Progress, silent
 from munjang.text import match_key
@@ -46,6 +46,10 @@ class Duplicates:
     """Pairs of these that were shown to the verifier: those that would have joined two groups."""
     refused: int
     """Of these, how many it did not let pass."""
+
+    def counts(self) -> dict[str, int]:
+        """Pairs, as JSON values."""
+        return {"near": self.near, "similar": self.similar, "verified": self.verified, "refused": self.refused}
 
 
 def find_duplicates(
@@ -138,17 +142,12 @@ def write_duplicates(
         )
 
 
-def require_options(
-    threshold: float, near: float | None, keep: str, format: str = "csv", out: Path | None = None
-) -> None:
+def require_options(threshold: float, near: float | None, keep: str) -> None:
     """Refuse what means nothing, before any work.
 
     Raises:
-        ConfigError: `threshold` or `near` not above 0 and at most 1, or an unknown choice. DiskError: `out` is there.
+        ConfigError: `threshold` or `near` not above 0 and at most 1, or an unknown choice.
     """
-    if out is not None and out.exists():
-        raise DiskError("this is there already", where=out, hint="remove it, or name another folder")
-    require_table(Path(f"kept.{format}"), "format")
     for name, value in (("threshold", threshold), ("near", near)):
         if value is not None and not 0 < value <= 1:
             raise ConfigError(

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from munjang.errors import ConfigError, Option
+from munjang.errors import ConfigError, DiskError, Option
 from munjang.files import write_bytes
 
 FORMATS = (".csv", ".jsonl", ".parquet")
@@ -27,6 +27,17 @@ def require_table(path: Path, option: str = "out") -> None:
         raise ConfigError(
             "unknown format of a table", where=Option(option), expected=" or ".join(FORMATS), got=str(path)
         )
+
+
+def require_folder(out: Path | None, format: str) -> None:
+    """Refuse a folder that is there, and an unknown format of its tables, before any work.
+
+    Raises:
+        DiskError: `out` is there. ConfigError: see `require_table`.
+    """
+    require_table(Path(f"table.{format}"), "format")
+    if out is not None and out.exists():
+        raise DiskError("this is there already", where=out, hint="remove it, or name another folder")
 
 
 def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
