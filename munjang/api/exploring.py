@@ -104,8 +104,7 @@ def dedup(
         model: a bi-encoder; None to compare letters only, without any model.
         threshold: cosine from which two sentences are duplicates.
         near: Jaccard similarity of their character trigrams from which they are.
-        verify: a cross-encoder that must score a pair at least `least`, in the mean of both orders; what differs only in case
-            or blanks needs none.
+        verify: a cross-encoder that must score a pair at least `least`, but for what differs only in case or blanks.
         keep: `first` or `longest` of a group.
         format: of the tables: csv, jsonl or parquet.
         text_column, encoding, device, backend, show: see `paraphrases`.
