@@ -312,16 +312,30 @@ def near_repetitions(
     first: dict[str, int] = {}
     for place, text in enumerate(texts):
         first.setdefault(match_key(text), place)
-    keys, places = list(first), list(first.values())
-    index = NearIndex(keys, threshold, shortest)
-    found, begin = [], 0
-    for block in _blocks(keys):
-        matches = index.matches(block)
-        earlier = matches.known < matches.text + begin
-        text, known, similarity = (values[earlier] for values in matches)
-        order = np.lexsort((known, -similarity, text))
-        heads = np.unique(text[order], return_index=True)[1]
+    keys, places, found = list(first), list(first.values()), []
+    for matches in near_pairs(keys, threshold, shortest):
+        order = np.lexsort((matches.known, -matches.similarity, matches.text))
+        heads = np.unique(matches.text[order], return_index=True)[1]
         for at in order[heads].tolist():
-            found.append((places[int(text[at]) + begin], places[int(known[at])], float(similarity[at])))
-        begin += len(block)
+            similarity = float(matches.similarity[at])
+            found.append((places[int(matches.text[at])], places[int(matches.known[at])], similarity))
     return found
+
+
+def near_pairs(keys: Sequence[str], threshold: float = NEAR, shortest: int = SHORTEST) -> Iterator[Matches]:
+    """All pairs of some texts that are nearly the same, in parts; all of a text with earlier ones are in one part.
+
+    Args:
+        keys: as `match_key` makes them, no two alike.
+        threshold, shortest: see `NearIndex`.
+
+    Yields:
+        `known` < `text`, both places in `keys`.
+    """
+    index, begin = NearIndex(keys, threshold, shortest), 0
+    for block in _blocks(keys):
+        text, known, similarity = index.matches(block)
+        text = text + begin
+        earlier = known < text
+        yield Matches(text[earlier], known[earlier], similarity[earlier])
+        begin += len(block)

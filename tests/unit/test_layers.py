@@ -20,7 +20,7 @@ LAYERS = (
     ("config", "pipeline"),
     ("data", "models", "engine"),
     ("train", "evaluate", "index"),
-    ("augment", "distill"),
+    ("augment", "distill", "explore"),
     ("stages",),
     ("api", "cli", "__init__", "__main__"),
 )

@@ -79,6 +79,32 @@ def native_self_join(vectors: np.ndarray, k: int, progress: Progress = silent) -
     return positions, scores
 
 
+class NativePairs:
+    """All pairs from a score on, by the kernels; see `munjang.engine.above.pairs_above`.
+
+    Args:
+        corpus: float32 (n, d), contiguous and usable.
+    """
+
+    def __init__(self, corpus: np.ndarray) -> None:
+        self._rounded = module().Corpus(corpus, threads(), instructions())
+
+    @classmethod
+    def of(cls, queries: np.ndarray, corpus: np.ndarray) -> NativePairs | None:
+        """For these matrices; None where the kernels are missing, or numbers not finite."""
+        return None if module() is None or not _usable(queries, corpus) else cls(np.ascontiguousarray(corpus))
+
+    def above(self, queries: np.ndarray, least: float, own: int = -1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Places of queries and of rows int64, and scores float32, by query and row.
+
+        Args:
+            queries: float32 (q, d). least: score of a pair. own: the row that the first query is, the next being the next
+                query; each then meets only the rows after its own. -1 for queries that are no rows.
+        """
+        left, right, scores = self._rounded.pairs(np.ascontiguousarray(queries), least, own, threads())
+        return np.asarray(left), np.asarray(right), np.asarray(scores)
+
+
 def _usable(*matrices: np.ndarray) -> bool:
     """True for numbers that can be rounded, and lengths whose squares can be added up."""
     return all(one.shape[1] > 0 and bool(np.abs(one).max(initial=0) < 1e15) for one in matrices)

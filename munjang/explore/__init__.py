@@ -1,0 +1,1 @@
+"""Exploring what a heap of sentences holds: paraphrases, translations, duplicates, communities."""
