@@ -28,6 +28,7 @@ _PUBLIC = {
     "run": "runs",
     "run_stage": "runs",
     "search": "searching",
+    "serve": "serving",
     "verify": "exporting",
 }
 __all__ = list(_PUBLIC)

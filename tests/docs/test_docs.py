@@ -44,6 +44,7 @@ VERBS = (
     "report",
     "index build",
     "search",
+    "serve",
     "data",
     "models",
 )
