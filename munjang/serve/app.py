@@ -10,16 +10,14 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import numpy as np
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 
 from munjang.engine.encoder import cosine_of_rows, shortened
 from munjang.index.search import MAX_QUERY, checked_query, reordered
 from munjang.serve import requests
-from munjang.serve.door import ClientGoneError, Door, State, answer_of, left
+from munjang.serve.door import ClientGoneError, Door, State, left
 from munjang.serve.metrics import Metrics
 from munjang.serve.openapi import page, specification
 from munjang.serve.reading import read_json, read_request
@@ -27,7 +25,6 @@ from munjang.serve.refusals import (
     ContentError,
     DeadlineError,
     DrainingError,
-    MethodError,
     TooLargeError,
     UnknownPathError,
 )
@@ -65,8 +62,8 @@ class Application:
         ]
         state.paths = frozenset(path for _, _, path, _ in self.paths)
         routes = [Route(path, handler, methods=[method]) for handler, method, path, _ in self.paths]
-        refused: Any = {HTTPException: self._refused}
-        self.asgi = Door(Starlette(routes=routes, exception_handlers=refused), state, self.metrics)
+        # A bare router: the application around it would answer exceptions before the door sees them.
+        self.asgi = Door(Router(routes, redirect_slashes=False), state, self.metrics)
 
     # The three services.
 
@@ -172,9 +169,7 @@ class Application:
         """What is served."""
         served = (*self.served.encoders, *self.served.scorers)
         known = {"object": "model", "created": self._made, "owned_by": "munjang"}
-        return JSONResponse(
-            {"object": "list", "data": [{"id": one.name, **known, "kind": one.kind} for one in served]}
-        )
+        return JSONResponse({"object": "list", "data": [{"id": one.name, **known, "kind": one.kind} for one in served]})
 
     # What tells how the server is.
 
@@ -197,14 +192,6 @@ class Application:
 
     async def _docs(self, request: Request) -> Response:
         return HTMLResponse(page(specification(self.paths)))
-
-    async def _refused(self, request: Request, error: HTTPException) -> Response:
-        if error.status_code == 405:
-            allowed = (error.headers or {}).get("Allow")
-            answer = answer_of(MethodError("this path has another method", expected=allowed), request.scope)
-            answer.headers["Allow"] = allowed or ""
-            return answer
-        return answer_of(UnknownPathError("there is no such path", hint="see /docs"), request.scope)
 
     # Parts of every service.
 

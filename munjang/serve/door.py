@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,9 +28,11 @@ from munjang.serve.refusals import (
     ForbiddenError,
     HeadersError,
     MediaTypeError,
+    MethodError,
     SlowClientError,
     TooLargeError,
     UnauthorizedError,
+    UnknownPathError,
     as_answer,
 )
 
@@ -113,9 +116,13 @@ class Door:
             body = await self._body(scope, receive)
             scope["munjang.body"] = body
             scope["munjang.deadline"] = time.monotonic() + self._state.limits.request
+            # With it, the router says by an exception that it knows no such path or method.
+            scope["app"] = self
             await self._app(scope, receive, noted)
         except ClientGoneError:
             raise
+        except HTTPException as error:
+            await _unrouted(error, scope)(scope, receive, send)
         except MunjangError as error:
             if not started:
                 await answer_of(error, scope)(scope, receive, send)
@@ -128,8 +135,12 @@ class Door:
                 await answer_of(bug, scope)(scope, receive, send)
 
     def _require_allowed(self, scope: Scope) -> None:
-        if len(scope["headers"]) > self._state.limits.headers:
-            raise HeadersError("too many headers", expected=f"at most {self._state.limits.headers}")
+        limits = self._state.limits
+        if len(scope["headers"]) > limits.headers:
+            raise HeadersError("too many headers", expected=f"at most {limits.headers}")
+        # The reader of the protocol bounds only what it holds without having understood it.
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > limits.header_bytes:
+            raise HeadersError("the headers are too long", expected=f"at most {limits.header_bytes:,} bytes")
         headers: dict[str, list[str]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
@@ -193,6 +204,16 @@ def answer_of(error: MunjangError, scope: Scope) -> Response:
     return JSONResponse(as_answer(error), status, headers)
 
 
+def _unrouted(error: HTTPException, scope: Scope) -> Response:
+    """The answer where there is no such path, or none with this method."""
+    if error.status_code != 405:
+        return answer_of(UnknownPathError("there is no such path", hint="see /docs"), scope)
+    allowed = (error.headers or {}).get("Allow", "")
+    answer = answer_of(MethodError("this path has another method", expected=allowed), scope)
+    answer.headers["Allow"] = allowed
+    return answer
+
+
 def _require_same_site(headers: dict[str, list[str]], host: str) -> None:
     """Refuse what a page of another site sends: a browser would add the user's place in the network to it."""
     if any(site not in ("same-origin", "none") for site in headers.get("sec-fetch-site", [])):
@@ -210,7 +231,9 @@ def _require_plain_json(headers: dict[str, list[str]]) -> None:
         charset = rest.partition("charset=")[2].strip().strip('"') or "utf-8"
         if plain.strip() != "application/json" or charset not in ("utf-8", "utf8"):
             hint = "send the header Content-Type: application/json"
-            raise MediaTypeError("the request is not JSON", where="Content-Type", expected="application/json", hint=hint)
+            raise MediaTypeError(
+                "the request is not JSON", where="Content-Type", expected="application/json", hint=hint
+            )
 
 
 def _name(host: str) -> str:

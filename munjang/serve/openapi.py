@@ -70,7 +70,9 @@ def page(spec: dict[str, Any]) -> str:
     title = f"Munjang {escape(spec['info']['version'])}"
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
     link = '<p><a href="/openapi.json">openapi.json</a></p>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body><h1>{title}</h1>{link}{"".join(parts)}</body></html>'
+    return (
+        f'<!doctype html><html lang="en"><head>{head}</head><body><h1>{title}</h1>{link}{"".join(parts)}</body></html>'
+    )
 
 
 def _fields(schema: dict[str, Any]) -> str:

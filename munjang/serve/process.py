@@ -63,7 +63,9 @@ def listening(host: str, port: int) -> socket.socket:
         bound.bind(address)
     except OSError as error:
         got = error.strerror or str(error)
-        raise UnavailableError("cannot listen there", where=f"{host}:{port}", got=got, hint="name another port") from None
+        raise UnavailableError(
+            "cannot listen there", where=f"{host}:{port}", got=got, hint="name another port"
+        ) from None
     return bound
 
 

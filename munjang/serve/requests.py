@@ -30,7 +30,8 @@ class EmbeddingsRequest(Request):
     dimensions: _Count | None = Field(None, description="Cuts the vectors, as Matryoshka models allow.")
     user: StrictStr | None = Field(None, description="Not read.")
     use: Use | None = Field(
-        None, description="Which of the model's prompts goes before each text; `none` for none. By default `similarity`."
+        None,
+        description="Which of the model's prompts goes before each text; `none` for none. By default `similarity`.",
     )
 
 

@@ -152,6 +152,4 @@ def _computed(model: Encoder | Scorer, jobs: list[Sequence], prompt: str) -> lis
     position: dict = {}
     rows = [[position.setdefault(one, len(position)) for one in inputs] for inputs in jobs]
     ran = run_inputs(model.backend.ready(), list(position), prompt)
-    return [
-        Computed(ran.outputs[mine], int(ran.lengths[mine].sum()), int(ran.truncated[mine].sum())) for mine in rows
-    ]
+    return [Computed(ran.outputs[mine], int(ran.lengths[mine].sum()), int(ran.truncated[mine].sum())) for mine in rows]

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -21,13 +21,15 @@ from munjang.index.search import encode_documents
 from munjang.index.store import write_index
 from munjang.models.folder import fingerprint_model
 
-for _package in ("starlette", "uvicorn", "prometheus_client"):
-    pytest.importorskip(_package, reason=f"{_package} is not installed: pip install 'munjang[serve]'")
+if TYPE_CHECKING:
+    from munjang.serve.limits import Limits
+    from munjang.serve.served import Served
 
-from munjang.serve.limits import Limits
-from munjang.serve.opening import open_served
-from munjang.serve.process import Server, listening, state_of
-from munjang.serve.served import Served
+
+@pytest.fixture(scope="session", autouse=True)
+def _installed() -> None:
+    for package in ("starlette", "uvicorn", "prometheus_client"):
+        pytest.importorskip(package, reason=f"{package} is not installed: pip install 'munjang[serve]'")
 
 
 class Answer(NamedTuple):
@@ -46,6 +48,8 @@ class Running:
     """A server that runs in a thread."""
 
     def __init__(self, served: Served, limits: Limits, token: str | None) -> None:
+        from munjang.serve.process import Server, listening, state_of
+
         self.served = served
         bound = listening("127.0.0.1", 0)
         self.port: int = bound.getsockname()[1]
@@ -112,6 +116,9 @@ def start(index: Path) -> Iterator[Start]:
     running: list[Running] = []
 
     def begin(token: str | None = None, **limits: Any) -> Running:
+        from munjang.serve.limits import Limits
+        from munjang.serve.opening import open_served
+
         bounds = Limits(**limits)
         running.append(Running(open_served(None, None, index, "cpu", "torch", bounds), bounds, token))
         return running[-1]

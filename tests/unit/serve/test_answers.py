@@ -102,9 +102,7 @@ def test_similarity_by_either_model(server: Any, encoder: Encoder, tiny_cross: P
 
 
 @pytest.mark.parametrize("rerank", [0, 10])
-def test_search_finds_what_the_searcher_finds(
-    server: Any, index: Path, documents: list[Document], rerank: int
-) -> None:
+def test_search_finds_what_the_searcher_finds(server: Any, index: Path, documents: list[Document], rerank: int) -> None:
     searcher = Searcher(index, rerank=rerank > 0, backend="torch")
     for query in (TEXTS[0], documents[5].text):
         expected = searcher.search(query, 3, rerank).hits
