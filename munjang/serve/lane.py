@@ -81,6 +81,8 @@ class Lane:
         with self._changed:
             if self._closed or not self.alive:
                 raise DrainingError("the worker of this model has stopped", where=self.name)
+            if self.tokens + tokens > self._bound:
+                self._forget()
             if self._waiting and self.tokens + tokens > self._bound:
                 raise OverloadedError(
                     "too much waits for this model",
@@ -119,6 +121,7 @@ class Lane:
                 if self._closed:
                     return None
                 self._changed.wait()
+            self._forget()
             taken, left, tokens = [], deque(), 0
             for job in self._waiting:
                 fits = not taken or (job.key == taken[0].key and tokens + job.tokens <= self._batch)
@@ -126,11 +129,17 @@ class Lane:
                     taken.append(job)
                     tokens += job.tokens
                 elif not job.future.done():
-                    left.append(job)
+                    left.append(job)  # it waits its turn; one that ended here, too late, does not
             self._waiting = left
             self.tokens = sum(job.tokens for job in left)
             self.running = len(taken)
             return taken
+
+    def _forget(self) -> None:
+        """Take jobs whose client has left out of the queue, so that nobody is refused for them."""
+        wanted = deque(job for job in self._waiting if not job.future.cancelled())
+        self.dropped += len(self._waiting) - len(wanted)
+        self._waiting, self.tokens = wanted, sum(job.tokens for job in wanted)
 
     def _is_wanted(self, job: Job) -> bool:
         """Whether somebody waits for a job; from here on it cannot be cancelled."""
