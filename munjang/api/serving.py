@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from munjang import __version__
 from munjang.api.searching import find_index
 from munjang.errors import DataError, MissingInputError, from_os_error, missing_extra
 from munjang.models.source import BUNDLED_PREFIX, ENCODER, resolve_model
@@ -52,12 +53,7 @@ def serve(
         UnavailableError: an extra is missing, or the address is taken. ConfigError: no token for an address that needs one.
         MissingInputError, DataError: a model or an index is missing or wrong.
     """
-    try:
-        import prometheus_client  # noqa: F401
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise missing_extra((error.name or "starlette").replace("_", "-"), "serve") from None
+    _require_extra()
 
     from munjang.engine.device import choose_device
     from munjang.serve.limits import Limits
@@ -78,14 +74,23 @@ def serve(
             backend,
             limits,
         )
-        # Nothing opens a connection to elsewhere from here on, whatever a library would like to look up.
-        os.environ["HF_HUB_OFFLINE"] = "1"
         shown = f"[{host}]" if ":" in host else host
-        models = ", ".join(one.name for one in (*served.encoders, *served.scorers))
+        models = ", ".join(one.name for one in served.models())
         line = f"http://{shown}:{bound.getsockname()[1]} serves {models}; its paths: /docs"
-        return Server(served, state_of(host, token, limits), lambda: show.say(line)).serve_on(bound)
+        state = state_of(host, token, limits)
+        state.version = __version__
+        return Server(served, state, lambda: show.say(line)).serve_on(bound)
     finally:
         bound.close()
+
+
+def _require_extra() -> None:
+    try:
+        import prometheus_client  # noqa: F401
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise missing_extra((error.name or "starlette").replace("_", "-"), "serve") from None
 
 
 def _named(model: str) -> tuple[str, Path]:

@@ -167,7 +167,7 @@ class Application:
 
     async def models(self, request: Request) -> Response:
         """What is served."""
-        served = (*self.served.encoders, *self.served.scorers)
+        served = self.served.models()
         known = {"object": "model", "created": self._made, "owned_by": "munjang"}
         return JSONResponse({"object": "list", "data": [{"id": one.name, **known, "kind": one.kind} for one in served]})
 
@@ -188,10 +188,10 @@ class Application:
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4")
 
     async def _openapi(self, request: Request) -> Response:
-        return JSONResponse(specification(self.paths))
+        return JSONResponse(specification(self.paths, self.state.version))
 
     async def _docs(self, request: Request) -> Response:
-        return HTMLResponse(page(specification(self.paths)))
+        return HTMLResponse(page(specification(self.paths, self.state.version)))
 
     # Parts of every service.
 

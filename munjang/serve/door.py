@@ -59,6 +59,8 @@ class State:
     hosts: frozenset[str] | None = None
     """Names that the header Host may give, without the port; None for any. Against DNS rebinding: a page of another
     site may lead its own name to this machine."""
+    version: str = ""
+    """Of Munjang, for the description of the paths."""
     draining: bool = False
     paths: frozenset[str] = field(default_factory=frozenset)
     """That are counted by their names."""

@@ -6,8 +6,6 @@ import inspect
 from html import escape
 from typing import Any
 
-from munjang import __version__
-
 _ERRORS = {
     "400": "The request is not JSON.",
     "401": "The token is missing or wrong.",
@@ -31,11 +29,12 @@ _ERROR = {
 }
 
 
-def specification(paths: list[tuple[Any, str, str, Any]]) -> dict[str, Any]:
+def specification(paths: list[tuple[Any, str, str, Any]], version: str) -> dict[str, Any]:
     """OpenAPI 3.1.
 
     Args:
         paths: handler, method, path, and the model of what it reads or None.
+        version: of Munjang.
     """
     schemas: dict[str, Any] = {"Error": _ERROR}
     described: dict[str, Any] = {}
@@ -53,7 +52,7 @@ def specification(paths: list[tuple[Any, str, str, Any]]) -> dict[str, Any]:
                 {status: {"description": about, "content": error} for status, about in _ERRORS.items()}
             )
         described.setdefault(path, {})[method.lower()] = operation
-    info = {"title": "Munjang", "version": __version__}
+    info = {"title": "Munjang", "version": version}
     return {"openapi": "3.1.0", "info": info, "paths": described, "components": {"schemas": schemas}}
 
 

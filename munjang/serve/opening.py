@@ -54,5 +54,5 @@ def open_served(
 
 def _free(name: str, served: Served) -> str:
     """A name that no other model has; in a run every model's folder is called `model`."""
-    taken = {one.name for one in (*served.encoders, *served.scorers)}
+    taken = {one.name for one in served.models()}
     return name if name not in taken else next(f"{name}-{n}" for n in range(2, 9) if f"{name}-{n}" not in taken)

@@ -1,24 +1,20 @@
-"""The process: sockets, deadlines that only the protocol can see, and how it ends."""
+"""The process: its socket, what listens there, and how it ends."""
 
 from __future__ import annotations
 
 import ipaddress
-import json
 import socket
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from munjang.errors import ConfigError, MunjangError, Option, UnavailableError
+from munjang.errors import ConfigError, Option, UnavailableError
 from munjang.serve.app import Application
 from munjang.serve.door import State
 from munjang.serve.limits import Limits
-from munjang.serve.refusals import HeadersError, MalformedError, as_answer
+from munjang.serve.protocol import bounded_protocol
 from munjang.serve.served import Served
 
 #: Seconds after SIGTERM in which connections are still taken, so that whoever asks /readyz learns of it.
@@ -84,7 +80,7 @@ class Server(uvicorn.Server):
         limits = state.limits
         config = uvicorn.Config(
             Application(served, state).asgi,
-            http=_bounded(limits),
+            http=bounded_protocol(limits),
             ws="none",
             lifespan="off",
             loop="asyncio",
@@ -138,68 +134,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
-
-
-def _bounded(limits: Limits) -> type[H11Protocol]:
-    """uvicorn's protocol with deadlines for the head of a request and for whoever does not read the answer."""
-
-    class Bounded(H11Protocol):
-        _head: Any = None
-        _unread: Any = None
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            if len(self.connections) > limits.connections:
-                transport.abort()
-                return
-            self._head = self.loop.call_later(limits.receive, transport.abort)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop("_head")
-            self._stop("_unread")
-            super().connection_lost(exc)
-
-        def data_received(self, data: bytes) -> None:
-            if self._head is None and self.conn.their_state is h11.IDLE:
-                self._head = self.loop.call_later(limits.receive, self.transport.abort)
-            super().data_received(data)
-            if self.conn.their_state is not h11.IDLE:
-                self._stop("_head")
-
-        def pause_writing(self) -> None:
-            super().pause_writing()
-            self._unread = self._unread or self.loop.call_later(limits.request, self.transport.abort)
-
-        def resume_writing(self) -> None:
-            super().resume_writing()
-            self._stop("_unread")
-
-        def timeout_keep_alive_handler(self) -> None:
-            super().timeout_keep_alive_handler()
-            # A connection is closed only once its client has read everything, which some never do.
-            self._unread = self._unread or self.loop.call_later(limits.request, self.transport.abort)
-
-        def send_400_response(self, msg: str) -> None:
-            too_long = getattr(sys.exc_info()[1], "error_status_hint", 400) == 431
-            error: MunjangError = MalformedError("this is no HTTP request")
-            if too_long:
-                bound = f"at most {limits.header_bytes:,} bytes"
-                error = HeadersError("the head of the request is too long", expected=bound)
-            body = json.dumps(as_answer(error)).encode()
-            head = [(b"content-type", b"application/json"), (b"connection", b"close")]
-            size = (b"content-length", str(len(body)).encode())
-            for event in (
-                h11.Response(status_code=error.http_status, headers=[*head, size]),
-                h11.Data(data=body),
-                h11.EndOfMessage(),
-            ):
-                self.transport.write(self.conn.send(event) or b"")
-            self.transport.close()
-
-        def _stop(self, name: str) -> None:
-            timer = getattr(self, name)
-            if timer is not None:
-                timer.cancel()
-                setattr(self, name, None)
-
-    return Bounded

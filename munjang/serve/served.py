@@ -107,9 +107,13 @@ class Served:
     searcher_encoder: ServedEncoder | None = None
     searcher_scorer: ServedScorer | None = None
 
+    def models(self) -> list[ServedEncoder | ServedScorer]:
+        """All of them."""
+        return [*self.encoders, *self.scorers]
+
     def lanes(self) -> list[Lane]:
         """Of all models."""
-        return [model.lane for model in (*self.encoders, *self.scorers)]
+        return [model.lane for model in self.models()]
 
     def encoder(self, name: str | None) -> ServedEncoder:
         """A bi-encoder by its name.
