@@ -14,6 +14,7 @@ from munjang.progress import QUIET, Show
 
 if TYPE_CHECKING:
     from munjang.serve.limits import Limits
+    from munjang.serve.served import Served
 
 #: What holds the token where no file is named. Not an option: whoever lists processes reads those.
 TOKEN = "MUNJANG_TOKEN"
@@ -55,25 +56,14 @@ def serve(
     """
     _require_extra()
 
-    from munjang.engine.device import choose_device
     from munjang.serve.limits import Limits
-    from munjang.serve.opening import open_served
     from munjang.serve.process import Server, listening, require_guarded, state_of
 
     limits, token = limits or Limits(), _token(token_file)
     require_guarded(host, token)
     bound = listening(host, port)
     try:
-        place = None if index is None else find_index(Path(index))
-        name = model or (None if place else ENCODER)
-        served = open_served(
-            None if name is None else _named(name),
-            None if reranker is None else _named(reranker),
-            place,
-            choose_device(device),
-            backend,
-            limits,
-        )
+        served = _opened(model, reranker, index, device, backend, limits)
         shown = f"[{host}]" if ":" in host else host
         models = ", ".join(one.name for one in served.models())
         line = f"http://{shown}:{bound.getsockname()[1]} serves {models}; its paths: /docs"
@@ -82,6 +72,23 @@ def serve(
         return Server(served, state, lambda: show.say(line)).serve_on(bound)
     finally:
         bound.close()
+
+
+def _opened(
+    model: str | None,
+    reranker: str | None,
+    index: str | Path | None,
+    device: str | None,
+    backend: str,
+    limits: Limits,
+) -> Served:
+    from munjang.engine.device import choose_device
+    from munjang.serve.opening import open_served
+
+    place = None if index is None else find_index(Path(index))
+    name = model or (None if place else ENCODER)
+    named = [None if one is None else _named(one) for one in (name, reranker)]
+    return open_served(named[0], named[1], place, choose_device(device), backend, limits)
 
 
 def _require_extra() -> None:
