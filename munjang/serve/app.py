@@ -47,6 +47,8 @@ class Application:
     def __init__(self, served: Served, state: State) -> None:
         self.served, self.state, self.metrics = served, state, Metrics(served)
         self._made = int(time.time())
+        # The scan of an index uses all cores by itself.
+        self._finding = asyncio.Lock()
         self.paths: Paths = [
             (self.embeddings, "POST", "/v1/embeddings", requests.EmbeddingsRequest),
             (self.models, "GET", "/v1/models", None),
@@ -155,7 +157,8 @@ class Application:
         vector = await self._computed(request, served.searcher_encoder.submit([query], "query", deadline))
         encoded = time.perf_counter()
         width = max(asked.top, asked.rerank) if scorer else asked.top
-        hits = await asyncio.to_thread(served.searcher.find, vector.outputs, width)
+        async with self._finding:
+            hits = await asyncio.to_thread(served.searcher.find, vector.outputs, width)
         found, reranking = time.perf_counter(), None
         if scorer and hits:
             pairs = [(query, hit.document.text) for hit in hits]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from munjang.data.rows import Document
 from munjang.engine.encoder import Encoder, cosine_of_rows
 from munjang.engine.scorer import Scorer
+from munjang.engine.verifying import verify_url
 from munjang.index.search import Searcher
 
 TEXTS = ["환불은 언제 되나요?", "배송", "비회원 주문 조회 방법을 알려 주세요", "How long does it take? " * 20]
@@ -128,6 +131,36 @@ def test_models_health_metrics_and_the_description(server: Any) -> None:
     assert "<script" not in page.body.decode()
     assert "POST /v1/rerank" in page.body.decode()
     assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+
+
+def test_golden_outputs_are_those_of_the_server(server: Any, encoder: Encoder) -> None:
+    golden = {
+        "kind": "bi-encoder",
+        "inputs": TEXTS,
+        "prompt": encoder.prompt(),
+        "outputs": encoder.encode(TEXTS).tolist(),
+    }
+    verified = verify_url(server.url, golden, "tiny-bi")
+    assert verified.same
+    assert verified.difference_largest <= 1e-5
+
+
+def test_the_server_opens_no_connection(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    connect = socket.socket.connect
+
+    def noted(self: socket.socket, address: Any) -> None:
+        opened.append(threading.current_thread().name)
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", noted)
+    for path, body in (
+        ("/v1/embeddings", {"input": "https://example.com/a"}),
+        ("/v1/rerank", {"query": "http://127.0.0.1:9/", "documents": ["file:///etc/passwd"]}),
+        ("/v1/search", {"query": "환불"}),
+    ):
+        assert server.post(path, body).status == 200
+    assert opened == [threading.current_thread().name] * 3
 
 
 def test_the_client_of_openai(server: Any, encoder: Encoder) -> None:
