@@ -31,6 +31,7 @@ _PUBLIC = {
     "run": "runs",
     "run_stage": "runs",
     "search": "searching",
+    "serve": "serving",
     "similarity": "comparing",
     "similarity_matrix": "comparing",
     "similarity_pairs": "comparing",

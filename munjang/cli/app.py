@@ -54,6 +54,7 @@ for _app, _place, _help in (
     (app, "evaluate:report", "Make one page of the results of several evaluations or runs."),
     (index, "index:build", "Encode texts into an index."),
     (app, "search:search", "Find the texts nearest to a query, before and after reranking."),
+    (app, "serve:serve", "Serve models over HTTP: embeddings, reranking, similarity and search."),
     (app, "lists:data", "List the data sets that are known by name."),
     (app, "lists:models", "List the models that come from the package index."),
 ):

@@ -313,7 +313,7 @@ def run_cached(
     whole, truncated = np.empty((len(inputs), outputs.shape[1]), np.float32), np.empty(len(inputs), bool)
     whole[mask], truncated[mask] = outputs, cut
     whole[missing], truncated[missing] = ran.outputs, ran.truncated
-    return ran._replace(outputs=whole, truncated=truncated, cached=hits)
+    return ran._replace(outputs=whole, truncated=truncated, cached=hits, lengths=None)
 
 
 def _looked_up(store: OutputCache, keys: np.ndarray) -> Iterator[Found]:

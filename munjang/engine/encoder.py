@@ -140,15 +140,25 @@ class Encoder:
         self.counts.add(ran, len(texts))
         self.counts.truncated += int(ran.truncated[rows].sum()) if len(rows) else 0
         self.counts.repaired += sum(text != seen for text, seen in zip(position, shown, strict=True))
-        vectors = self._shortened(ran.outputs)
+        vectors = shortened(ran.outputs, self.dimension)
         return vectors[rows] if len(position) < len(texts) else vectors
 
-    def _shortened(self, vectors: np.ndarray) -> np.ndarray:
-        if self._cut is None or self._cut == vectors.shape[1]:
-            return vectors
-        of_one = len(vectors) > 0 and bool(np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3))
-        kept = np.ascontiguousarray(vectors[:, : self._cut])
-        return normalise(kept) if of_one else kept
+
+def shortened(vectors: np.ndarray, dimension: int) -> np.ndarray:
+    """The first numbers of each vector, as Matryoshka models allow; of length 1 where the whole vectors are.
+
+    Args:
+        vectors: float32 (n, d).
+        dimension: at most d.
+
+    Returns:
+        float32 (n, dimension).
+    """
+    if dimension == vectors.shape[1]:
+        return vectors
+    of_one = len(vectors) > 0 and bool(np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3))
+    kept = np.ascontiguousarray(vectors[:, :dimension])
+    return normalise(kept) if of_one else kept
 
 
 def cosine_of_rows(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -71,6 +71,8 @@ class Ran(NamedTuple):
     """Reading and computing them."""
     cached: int = 0
     """Inputs that were not computed."""
+    lengths: np.ndarray | None = None
+    """Tokens of each input, int64 (inputs,); None where some were not read because their output was known."""
 
 
 #: Takes what is new: positions int64 (n,), outputs float32 (n, outputs), and whether the end was cut off, bool (n,).
@@ -96,14 +98,14 @@ def run_inputs(
         UnavailableError: memory does not suffice for a single input.
     """
     outputs = np.empty((len(inputs), backend.outputs), np.float32)
-    truncated = np.zeros(len(inputs), bool)
+    truncated, lengths = np.zeros(len(inputs), bool), np.zeros(len(inputs), np.int64)
     done = tokens = 0
     keeping = 0.0
     began = handed = time.perf_counter()
     for start in range(0, len(inputs), _PART):
         part = inputs[start : start + _PART]
         read = backend.read(part, prompt)
-        truncated[start : start + len(part)] = read.truncated
+        truncated[start : start + len(part)], lengths[start : start + len(part)] = read.truncated, read.lengths
         batches = list(token_batches(read.lengths, backend.budget))
         work = lambda positions, read=read: _within_memory(backend, read, positions)  # noqa: E731
         fresh: list[np.ndarray] = []
@@ -121,7 +123,7 @@ def run_inputs(
                 keep(new, outputs[new], truncated[new])
                 fresh, handed = [], time.perf_counter()
                 keeping += handed - now
-    return Ran(outputs, truncated, tokens, time.perf_counter() - began - keeping)
+    return Ran(outputs, truncated, tokens, time.perf_counter() - began - keeping, lengths=lengths)
 
 
 def _within_memory(backend: Backend, read: Tokenised, positions: np.ndarray) -> np.ndarray:

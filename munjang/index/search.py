@@ -97,43 +97,65 @@ class Searcher:
         Raises:
             DataError: the query is blank or too long.
         """
-        if is_blank(query):
-            raise DataError(
-                "the query is blank", hint='type some words, such as: munjang search INDEX "환불은 언제 되나요"'
-            )
-        if len(query) > MAX_QUERY:
-            raise DataError(
-                "the query is too long", expected=f"at most {MAX_QUERY:,} characters", got=f"{len(query):,}"
-            )
-        if top < 1 or rerank < 0:
-            raise ConfigError("top must be 1 or more and rerank 0 or more", got=f"top={top}, rerank={rerank}")
-        query = clean(query).text
+        query = checked_query(query, top, rerank)
         start = time.perf_counter()
-        vector = normalise(self.encoder.encode([query], use="query"))
+        vector = self.encoder.encode([query], use="query")
         encoded = time.perf_counter()
-        width = max(top, rerank) if self.scorer else top
-        found = self._corpus.top_k(vector, width)
+        hits = self.find(vector, max(top, rerank) if self.scorer else top)
         after = time.perf_counter()
-        hits = [
+        rerank_ms = None
+        if self.scorer:
+            hits = reordered(hits, self.scorer.score([(query, hit.document.text) for hit in hits]), top)
+            rerank_ms = 1000 * (time.perf_counter() - after)
+        return Answer(query, hits, 1000 * (encoded - start), 1000 * (after - encoded), rerank_ms)
+
+    def find(self, vector: np.ndarray, width: int) -> list[Hit]:
+        """The texts nearest to a query, nearest first.
+
+        Args:
+            vector: float32 (1, d) of the query, under the model's prompt for queries.
+            width: how many.
+        """
+        found = self._corpus.top_k(normalise(vector), width)
+        return [
             Hit(self.index.documents[p], rank, float(score))
             for rank, (p, score) in enumerate(zip(found.positions[0], found.scores[0], strict=True), 1)
         ]
-        rerank_ms = None
-        if self.scorer:
-            hits = self._rerank(query, hits)
-            rerank_ms = 1000 * (time.perf_counter() - after)
-            hits = [hit for hit in hits if hit.rank <= top or (hit.reranked or 0) <= top]
-        return Answer(query, hits, 1000 * (encoded - start), 1000 * (after - encoded), rerank_ms)
 
-    def _rerank(self, query: str, hits: list[Hit]) -> list[Hit]:
-        scores = self.scorer.score([(query, hit.document.text) for hit in hits])
-        # Equal scores keep the bi-encoder's order.
-        places = np.empty(len(hits), np.int64)
-        places[np.argsort(-scores, kind="stable")] = np.arange(1, len(hits) + 1)
-        return [
-            Hit(hit.document, hit.rank, hit.cosine, int(place), float(score))
-            for hit, place, score in zip(hits, places, scores, strict=True)
-        ]
+
+def checked_query(query: str, top: int, rerank: int) -> str:
+    """A query as it is searched for.
+
+    Raises:
+        DataError: it is blank or too long. ConfigError: a number is out of range.
+    """
+    if is_blank(query):
+        raise DataError(
+            "the query is blank", hint='type some words, such as: munjang search INDEX "환불은 언제 되나요"'
+        )
+    if len(query) > MAX_QUERY:
+        raise DataError("the query is too long", expected=f"at most {MAX_QUERY:,} characters", got=f"{len(query):,}")
+    if top < 1 or rerank < 0:
+        raise ConfigError("top must be 1 or more and rerank 0 or more", got=f"top={top}, rerank={rerank}")
+    return clean(query).text
+
+
+def reordered(hits: list[Hit], scores: np.ndarray, top: int) -> list[Hit]:
+    """Hits with their places in the cross-encoder's order; those that are among the first `top` of either order.
+
+    Args:
+        hits: in the bi-encoder's order.
+        scores: float32 (len(hits),).
+        top: hits of each order to keep.
+    """
+    # Equal scores keep the bi-encoder's order.
+    places = np.empty(len(hits), np.int64)
+    places[np.argsort(-scores, kind="stable")] = np.arange(1, len(hits) + 1)
+    both = [
+        Hit(hit.document, hit.rank, hit.cosine, int(place), float(score))
+        for hit, place, score in zip(hits, places, scores, strict=True)
+    ]
+    return [hit for hit in both if hit.rank <= top or (hit.reranked or 0) <= top]
 
 
 def encode_documents(documents: list[Document], encoder: Encoder, progress: Progress = silent) -> np.ndarray:

@@ -32,7 +32,9 @@ def is_one_message(errors: str) -> bool:
     return errors.count("error:") == 1 and "Traceback" not in errors
 
 
-@pytest.mark.parametrize("verb", ["", "run", "doctor", "train bi", "convert", "evaluate", "index build", "search"])
+@pytest.mark.parametrize(
+    "verb", ["", "run", "doctor", "train bi", "convert", "evaluate", "index build", "search", "serve"]
+)
 def test_help_needs_no_numerical_libraries(verb: str) -> None:
     code = "import sys; from munjang.cli.app import run_command; run_command([*sys.argv[1:], '--help']); print(*sys.modules)"
     finished = subprocess.run([sys.executable, "-c", code, *verb.split()], capture_output=True, text=True, check=True)

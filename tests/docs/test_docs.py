@@ -48,6 +48,7 @@ VERBS = (
     "report",
     "index build",
     "search",
+    "serve",
     "data",
     "models",
 )

@@ -21,7 +21,7 @@ LAYERS = (
     ("data", "models", "engine"),
     ("train", "evaluate", "index"),
     ("augment", "distill", "explore"),
-    ("stages",),
+    ("stages", "serve"),
     ("api", "cli", "__init__", "__main__"),
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}

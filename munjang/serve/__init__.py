@@ -1,0 +1,1 @@
+"""The models over HTTP: embeddings, reranking, similarity and search."""
