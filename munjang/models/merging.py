@@ -16,7 +16,7 @@ from munjang.errors import DataError
 from munjang.models.folder import read_settings, require_safe_folder
 from munjang.models.rows import copy_around
 from munjang.models.safety import parts_of
-from munjang.models.settings import modules_of, transformer_folder
+from munjang.models.settings import Module, modules_of, pooling_modes, transformer_folder
 from munjang.models.weights import read_tensor
 
 _Place = tuple[Path, str]
@@ -89,7 +89,7 @@ def _mean(places: Sequence[_Place], parts: Sequence[float]) -> Tensor:
 
 def _require_alike(first: Path, other: Path, known: dict[Any, _Place], found: dict[Any, _Place]) -> None:
     problem = None
-    if [(m.kind, m.settings) for m in modules_of(first)[1:]] != [(m.kind, m.settings) for m in modules_of(other)[1:]]:
+    if [_meaning(m) for m in modules_of(first)[1:]] != [_meaning(m) for m in modules_of(other)[1:]]:
         problem = "modules", _names(first), _names(other)
     elif known.keys() != found.keys():
         apart = "/".join(min(known.keys() ^ found.keys()))
@@ -111,6 +111,13 @@ def _require_alike(first: Path, other: Path, known: dict[Any, _Place], found: di
             got=got,
             hint="average models that were trained from one start",
         )
+
+
+def _meaning(module: Module) -> tuple[str, Any]:
+    """What a module computes, in whichever form its release wrote its settings."""
+    if module.kind == "Pooling":
+        return module.kind, (pooling_modes(module.settings), module.settings.get("include_prompt", True))
+    return module.kind, None if module.kind == "Normalize" else module.settings
 
 
 def _names(folder: Path) -> str:

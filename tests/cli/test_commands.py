@@ -407,7 +407,7 @@ def test_data_and_models_are_listed(run: Run, monkeypatch: pytest.MonkeyPatch) -
     assert status == 0
     assert rows["support:train"]["here"]
     assert not rows["korsts:train"]["here"]
-    assert json.loads(run("models", "--json")[1])[0]["name"] == "bundled:e5-small"
+    assert json.loads(run("models", "--json")[1])[0]["name"] == "bundled:ko-small"
     assert run("data")[0] == run("models")[0] == 0
 
 

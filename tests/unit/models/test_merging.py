@@ -90,3 +90,13 @@ def test_a_mean_has_seen_what_each_of_its_parts_has_seen(models: list[Path], tmp
     record = read_record(tmp_path / "out")
     assert record.texts.tolist() == record_of(rows[:2]).texts.tolist()
     assert record.rows.tolist() == record_of(rows[:2]).rows.tolist()
+
+
+def test_settings_of_an_older_release_mean_the_same(models: list[Path], tmp_path: Path) -> None:
+    old = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}
+    (models[1] / "1_Pooling" / "config.json").write_text(json.dumps(old), encoding="utf-8")
+    assert average(models[:2], [1, 1], tmp_path / "out")
+    old |= {"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True}
+    (models[1] / "1_Pooling" / "config.json").write_text(json.dumps(old), encoding="utf-8")
+    with pytest.raises(DataError, match="different modules"):
+        average(models[:2], [1, 1], tmp_path / "other")
