@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import erf, expit
 
 from munjang.errors import DataError
 from munjang.models.folder import model_kind, read_settings
@@ -72,10 +71,16 @@ _ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "Identity": lambda x: x,
     "Tanh": np.tanh,
     "ReLU": lambda x: np.maximum(x, 0),
-    "Sigmoid": expit,
-    "GELU": lambda x: x * 0.5 * (1 + erf(x / np.sqrt(2))),
+    "Sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "GELU": lambda x: _gelu(x),
 }
 Step = Callable[[np.ndarray], np.ndarray]
+
+
+def _gelu(x: np.ndarray) -> np.ndarray:
+    from scipy.special import erf  # half a second, which a query of a model without it need not wait for
+
+    return x * 0.5 * (1 + erf(x / np.sqrt(2)))
 
 
 class UnsupportedError(Exception):
