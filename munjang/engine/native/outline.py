@@ -71,7 +71,7 @@ _ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "Identity": lambda x: x,
     "Tanh": np.tanh,
     "ReLU": lambda x: np.maximum(x, 0),
-    "Sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "Sigmoid": lambda x: 0.5 * (1 + np.tanh(x / 2)),
     "GELU": lambda x: _gelu(x),
 }
 Step = Callable[[np.ndarray], np.ndarray]
