@@ -11,12 +11,11 @@ from munjang import api
 from munjang.cli.output import Reading, Running, print_json, program, relative, showing, stdout
 from munjang.errors import UsageError
 from munjang.index.options import IndexOptions
-from munjang.models.source import ENCODER
 
 
 def build(
     *documents: str,
-    model: str = ENCODER,
+    model: str = "bundled:e5-small",
     reranker: str | None = None,
     out: Annotated[Path, Parameter(name="--out")],
     reading: Reading | None = None,

@@ -62,7 +62,7 @@ BUNDLED = {
     "ko-small": Bundled(
         None,
         "ko-small/model.safetensors",
-        "KOSMALL",
+        "d8ffb0e3244d321624887159bc4a8154",
         _copy_folder,
         "Munjang's own small model: Korean and English, 384 dimensions, 6 layers",
         "CC BY-SA 4.0",
@@ -71,7 +71,7 @@ BUNDLED = {
     "ko-reranker": Bundled(
         None,
         "ko-reranker/model.safetensors",
-        "KORERANKER",
+        "53598cac5b104f00f80a341945e858d3",
         _copy_folder,
         "its cross-encoder: Korean and English, similarity on 0..1, 6 layers",
         "CC BY-SA 4.0",
