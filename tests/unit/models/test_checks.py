@@ -64,7 +64,7 @@ def test_what_is_saved_today_is_good(tiny_bi: Path, tiny_cross: Path) -> None:
 
 
 def test_bundled_models_are_good(bundled: dict[str, Path]) -> None:
-    assert {name: lint_model(f"bundled:{name}", folder) for name, folder in bundled.items()} == dict.fromkeys(bundled, [])
+    assert all(lint_model(f"bundled:{name}", folder) == [] for name, folder in bundled.items())
 
 
 def test_a_dense_layer_that_modules_json_does_not_list(paper_model: Model) -> None:
