@@ -48,6 +48,7 @@ class _Lanes:
         self._served = served
 
     def collect(self) -> Iterator[Any]:
+        """See `prometheus_client.registry.Collector`."""
         lanes = self._served.lanes()
         for name, about, value in (
             ("munjang_queue_jobs", "Requests that wait for a model.", lambda lane: lane.waiting),

@@ -54,6 +54,7 @@ class _Bounded(H11Protocol):
         self._await_reader()
 
     def send_400_response(self, msg: str) -> None:
+        """The answer to what is no HTTP, in the shape of all errors."""
         too_long = getattr(sys.exc_info()[1], "error_status_hint", 400) == HeadersError.http_status
         error: MunjangError = MalformedError("this is no HTTP request")
         if too_long:

@@ -78,7 +78,7 @@ Step = Callable[[np.ndarray], np.ndarray]
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:
-    from scipy.special import erf  # half a second, which a query of a model without it need not wait for
+    from scipy.special import erf  # loaded only by models that need it
 
     return x * 0.5 * (1 + erf(x / np.sqrt(2)))
 
