@@ -193,9 +193,9 @@ def test_a_worker_that_dies_answers_who_waits_and_ends_the_server(gated: Any) ->
     gate._compute = dies
     answer = running.post(EMBED, {"input": "배송"})
     assert (answer.status, answer.json["error"]["code"]) == (503, "not-ready")
-    assert not lane.alive
     running.thread.join(10)
     assert not running.thread.is_alive()
+    assert not lane.alive
 
 
 CODE = """

@@ -7,6 +7,8 @@ import socket
 import time
 from typing import Any
 
+from munjang.serve.limits import Limits
+
 
 def open_requests(server: Any) -> str:
     lines = server.ask("GET", "/metrics").body.decode().splitlines()
@@ -16,7 +18,8 @@ def open_requests(server: Any) -> str:
 def test_clients_that_do_not_read_are_let_go(start: Any) -> None:
     running = start(request=0.8)
     documents = ["가나다라마바사" * 400] * 200
-    body = json.dumps({"query": "환불", "documents": documents, "return_documents": True}).encode()
+    body = json.dumps({"query": "환불", "documents": documents, "return_documents": True}, ensure_ascii=False).encode()
+    assert len(body) < Limits().body  # or it would be refused before it is read, and there would be nothing to read
     head = b"POST /v1/rerank HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     sent = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
     # The deadline of the answer is that of reading it too, so the model must not take it all.
